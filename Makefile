@@ -1,0 +1,38 @@
+# Needs python3 >= 3.11 with venv; everything else goes into .venv (or VENV=folder).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-test
+
+.PHONY: run test bench verify lint clean
+
+run: $(STAMP)
+	mkdir -p out
+	$(BIN)/mst-abm run configs/quickstart.yaml -o out/quickstart.h5 --force
+
+test: $(TEST_STAMP)
+	$(BIN)/python -m pytest -m "not verify"
+
+bench: $(TEST_STAMP)
+	$(BIN)/python -m benchmarks
+
+verify: $(TEST_STAMP)
+	$(BIN)/python -m pytest -m verify
+
+lint: $(TEST_STAMP)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $(STAMP) $@

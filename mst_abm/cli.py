@@ -1,0 +1,239 @@
+"""The command line: words typed by people become one library call each.
+
+Everything but click is imported inside the commands, so that ``--help`` is quick. No decision about
+a run is made here.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mst_abm.version import __version__
+
+if TYPE_CHECKING:
+    from mst_abm.runs.to_file import Progress
+    from mst_abm.scenario.definition import Scenario
+
+FAILED = 2
+INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """Prints an error of ours as its sentences alone; a traceback only with --debug."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from mst_abm.errors import MstAbmError
+
+        try:
+            return super().invoke(ctx)
+        except MstAbmError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(str(error), err=True)
+            ctx.exit(FAILED)
+        except KeyboardInterrupt:
+            if ctx.params.get("debug"):
+                raise
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(__version__, prog_name="mst-abm")
+def main(debug: bool) -> None:
+    """Simulate microtransplantation for blood cancers, cell by cell."""
+
+
+_file = click.argument("file", type=click.Path(path_type=Path))
+_out = click.argument("out", type=click.Path(path_type=Path))
+_set = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change one value, as run.until='7 d' or rules.blasts divide.rate='0.1 /h'. Repeatable.",
+)
+_output = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Record file [NAME.h5 in this folder]."
+)
+_seed = click.option("--seed", type=click.IntRange(0), help="Seed instead of the scenario's.")
+_force = click.option("--force", is_flag=True, help="Replace an existing file.")
+_threads = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+
+
+@main.command()
+@_file
+@_set
+def check(file: Path, overrides: tuple[str, ...]) -> None:
+    """Read a scenario, say in English what it does and how large it is. Runs nothing."""
+    from mst_abm.report.check import check_scenario
+    from mst_abm.scenario import load_scenario
+
+    found = check_scenario(load_scenario(file, overrides=overrides))
+    click.echo(found.text, nl=False)
+    for sentence in found.refusals:
+        click.echo(sentence, err=True)
+    if found.refusals:
+        sys.exit(FAILED)
+
+
+@main.command()
+@_file
+@_output
+@_seed
+@_set
+@_force
+@_threads
+@click.option("--no-figure", is_flag=True, help="Do not draw a figure beside the file.")
+def run(
+    file: Path,
+    output: Path | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    force: bool,
+    threads: int,
+    no_figure: bool,
+) -> None:
+    """Run one patient; record it, print a short table, draw a figure."""
+    from mst_abm.scenario import load_scenario
+
+    scenario = load_scenario(file, overrides=overrides)
+    path = output or Path(f"{scenario.name}.h5")
+    _record(scenario, path, force=force, seed=seed, threads=threads)
+    _show(path)
+    if not no_figure:
+        _draw(path, path.with_suffix(".png"))
+
+
+@main.command()
+@_file
+@click.option("--replicates", type=click.IntRange(1), required=True, help="Number of replicates.")
+@click.option("--first-replicate", type=click.IntRange(0), default=0, show_default=True)
+@_output
+@_seed
+@_set
+@_force
+@_threads
+def ensemble(
+    file: Path,
+    replicates: int,
+    first_replicate: int,
+    output: Path | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    force: bool,
+    threads: int,
+) -> None:
+    """Run many replicates of one scenario into one file."""
+    from mst_abm.scenario import load_scenario
+
+    scenario = load_scenario(file, overrides=overrides)
+    path = output or Path(f"{scenario.name}.h5")
+    _record(
+        scenario,
+        path,
+        force=force,
+        seed=seed,
+        threads=threads,
+        replicates=replicates,
+        first_replicate=first_replicate,
+    )
+    _show(path)
+
+
+@main.command()
+@_out
+def show(out: Path) -> None:
+    """Print what happened in a run."""
+    _show(out)
+
+
+@main.command()
+@_out
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Figure [OUT as .png].")
+def plot(out: Path, output: Path | None) -> None:
+    """Draw the time courses of a run and a slice of its lattice."""
+    _draw(out, output or out.with_suffix(".png"))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of scenario and model files, for editors."""
+    import json
+
+    from mst_abm.scenario import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _record(scenario: Scenario, path: Path, **options: Any) -> None:
+    """Run into a file with a progress bar; SIGTERM, as a cluster sends it, ends like Ctrl-C."""
+    from mst_abm.runs.to_file import run_to_file
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with _Bar(scenario.name, scenario.run.until_h) as progress:
+            run_to_file(scenario, path, progress=progress, **options)
+    except KeyboardInterrupt:
+        if path.exists():
+            click.echo(f"{path}: holds everything up to the interruption.", err=True)
+        raise
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+class _Bar:
+    """A progress bar in simulated days with cells and events per second."""
+
+    def __init__(self, name: str, until_h: float) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=until_h / 24,
+            desc=name,
+            file=sys.stderr,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| day {n:.1f} of {total:.1f}, "
+            "{remaining} left{postfix}",
+            disable=None,
+        )
+
+    def __enter__(self) -> Callable[[Progress], None]:
+        return self.update
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self, progress: Progress) -> None:
+        rate = progress.n_events / max(progress.seconds, 1e-9)
+        self._bar.set_postfix_str(f"{progress.n_cells:,} cells, {rate:.3g} events/s", refresh=False)
+        self._bar.update(progress.time_h / 24 - self._bar.n)
+
+
+def _show(path: Path) -> None:
+    from mst_abm.records.reader import open_run
+    from mst_abm.report.summary import summary
+
+    with open_run(path) as record:
+        click.echo(summary(record), nl=False)
+
+
+def _draw(path: Path, output: Path) -> None:
+    from mst_abm.records.reader import open_run
+    from mst_abm.report.figure import draw
+
+    with open_run(path) as record:
+        draw(record, output)
+    click.echo(f"figure: {output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""What is done to the patient and when: doses, infusions of cells, resets of numbers.
+
+Expands what a protocol says ("8 mg/m^2 over 30 min, every day, three times") to single acts with
+absolute amounts, and refuses what cannot be meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mst_abm.clinic.patient import Patient
+from mst_abm.model.definition import Product
+from mst_abm.units import factor, quantity_in, shown, split
+
+
+@dataclass(frozen=True)
+class Dose:
+    """One administration; duration 0 is a bolus."""
+
+    drug: str
+    start_h: float
+    duration_h: float
+    amount_mg: float
+
+
+@dataclass(frozen=True)
+class Infusion:
+    """Cells given at once: (compartment, what, number in the whole body) of each kind."""
+
+    at_h: float
+    label: str
+    cells: tuple[tuple[str, Product, float], ...]
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The number of one species in a mixed compartment, set from outside."""
+
+    at_h: float
+    compartment: str
+    product: Product
+    number: float
+
+
+class ProtocolError(ValueError):
+    """An order that cannot be carried out; ``key`` says which word of it is at fault."""
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key = key
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A line of a protocol that gives a drug, times in h, dose as written."""
+
+    drug: str
+    at_h: float
+    dose: str | float
+    by: str | None = None
+    over_h: float | None = None
+    for_h: float | None = None
+    every_h: float | None = None
+    times: int = 1
+
+
+#: Units of doses by what they are counted per, and what the patient must have for them.
+_PER = {"mg/m^2": "bsa_m2", "mg/kg": "weight_kg", "mg": None}
+
+
+def repeats(at_h: float, every_h: float | None, times: int, until_h: float) -> Iterator[float]:
+    """The times of a repeated act, all of them before the end of the run."""
+    if times > 1 and not every_h:
+        raise ProtocolError("times", f"expected 'every' beside times: {times}, as every: 1 d")
+    if every_h and times == 1:
+        raise ProtocolError("every", "expected 'times' beside 'every', as times: 3")
+    for i in range(times):
+        time = at_h + i * (every_h or 0.0)
+        if time >= until_h:
+            which = f"number {i + 1} of {times}, " if times > 1 else ""
+            key = "at" if i == 0 else "times"
+            raise ProtocolError(
+                key,
+                f"expected a time before the end of the run at {until_h / 24:g} d, "
+                f"got {which}{time / 24:g} d; move it or set run.until",
+            )
+        yield time
+
+
+def expand(order: Order, dosing: str, patient: Patient | None, until_h: float) -> list[Dose]:
+    """Single doses in mg of an order for a drug dosed in ``dosing``."""
+    is_rate, amount = _amount(order, dosing)
+    duration = _duration(order, is_rate)
+    attribute = _PER[dosing]
+    if attribute is not None:
+        size = getattr(patient, attribute) if patient is not None else 0.0
+        if size <= 0.0:
+            needed = "height and weight" if attribute == "bsa_m2" else "a weight"
+            raise ProtocolError("dose", f"expected a patient with {needed} for a dose in {dosing}")
+        amount *= size
+    if is_rate:
+        amount *= duration
+    times = repeats(order.at_h, order.every_h, order.times, until_h)
+    return [Dose(order.drug, time, duration, amount) for time in times]
+
+
+def _amount(order: Order, dosing: str) -> tuple[bool, float]:
+    """Whether the dose is per time, and its number in ``dosing`` (per hour)."""
+    example = f'"100 {dosing}"'
+    try:
+        _, unit = split(order.dose)
+        is_rate = factor(unit, f"{dosing}/hour") is not None
+        words = f"a dose such as {example}"
+        wanted = f"{dosing}/hour" if is_rate else dosing
+        if not is_rate and factor(unit, dosing) is None:
+            raise ProtocolError(
+                "dose",
+                f"expected a dose in {dosing} (or per day with 'for'), as {order.drug} is dosed, "
+                f"got {shown(order.dose)}",
+            )
+        amount = quantity_in(order.dose, wanted, words)
+    except ProtocolError:
+        raise
+    except ValueError as error:
+        raise ProtocolError("dose", str(error)) from None
+    if not 0.0 <= amount < float("inf"):
+        raise ProtocolError("dose", f"expected a dose of 0 or more, got {shown(order.dose)}")
+    return is_rate, amount
+
+
+def _duration(order: Order, is_rate: bool) -> float:
+    if order.over_h is not None and order.for_h is not None:
+        raise ProtocolError("for", "expected 'over' (one dose) or 'for' (a dose per day), got both")
+    if is_rate and order.for_h is None:
+        raise ProtocolError(
+            "dose", f"expected 'for' beside a dose per time, as for: 7 d, got {shown(order.dose)}"
+        )
+    if order.for_h is not None and not is_rate:
+        raise ProtocolError(
+            "dose", f"expected a dose per time beside 'for', as "
+            f'"100 mg/m^2/day", got {shown(order.dose)}; or use \'over\' for one dose',
+        )  # fmt: skip
+    duration = order.for_h if order.for_h is not None else order.over_h
+    if order.by == "bolus" and duration:
+        raise ProtocolError("by", "expected no 'over' or 'for' beside by: bolus")
+    if order.by in ("infusion", "continuous infusion") and not duration:
+        raise ProtocolError("by", f"expected 'for' or 'over' beside by: {order.by}, as for: 7 d")
+    if duration is not None and duration <= 0.0:
+        key = "for" if order.for_h is not None else "over"
+        raise ProtocolError(key, "expected a duration above 0")
+    return duration or 0.0

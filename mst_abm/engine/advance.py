@@ -1,0 +1,81 @@
+"""One call for many intervals of many bodies.
+
+Order of one exchange interval, for each body:
+
+    1. signals at the quadrature nodes, from counts at the start
+    2. rates
+    3. patches, one after another; cells that leave go to outboxes with their times
+    4. mixed compartments; cells from outboxes come in at their times
+    5. signals at the end
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mst_abm.engine.kernel import entry, kernel, merged
+from mst_abm.engine.lattice import advance_patch
+from mst_abm.engine.mixed import advance_mixed
+from mst_abm.engine.signals import average_factors, prepare_rates, read_signals
+from mst_abm.engine.status import BAD_RATE, DONE
+from mst_abm.engine.tables import NODES
+
+
+@merged
+def advance_interval(tab, geo, lat, mix, pool, out, body, schedule, rates, draws, seed, r, w):
+    """One body through one window; resumes at ``body.stage``. Returns a status."""
+    begin, end = schedule.edges[w], schedule.edges[w + 1]
+    window = schedule.first_window + w
+    n_patches = geo.patches.shape[0]
+    if tab.has_factors or tab.signals.shape[0] > 0:
+        read_signals(tab, body, schedule, rates, r, w)
+        average_factors(tab, rates)
+        if not prepare_rates(tab, geo, rates):
+            return BAD_RATE
+    if body.progress[r].stage < 0:
+        body.progress[r].stage = 0
+        body.progress[r].candidate = 0
+        body.births[r, :] = 0
+        out.n[r, :] = 0
+        out.done[r, :] = 0
+    while body.progress[r].stage < n_patches:
+        status = advance_patch(
+            tab, geo, lat, pool, out, body, rates, draws, seed, r, body.progress[r].stage, begin, end, window
+        )
+        if status != DONE:
+            return status
+        body.progress[r].stage += 1
+    if geo.mixed_compartment.shape[0] > 0 or n_patches > 0:
+        status = advance_mixed(
+            tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, end, window
+        )
+        if status != DONE:
+            return status
+    for g in range(tab.signals.shape[0]):
+        body.signals[r, g] = rates.node_signals[NODES, g]
+    body.progress[r].stage = -1
+    body.progress[r].window = window
+    return DONE
+
+
+@entry
+def advance_bodies(
+    tab, geo, lat, mix, pool, out, body, schedule, rates, draws, seed, first_body, last_body
+):
+    """Bodies [first_body, last_body) through the schedule's windows.
+
+    Returns (status, body it stopped at). A body's own progress tells where it goes on.
+    """
+    n_windows = schedule.edges.shape[0] - 1
+    if not (tab.has_factors or tab.signals.shape[0] > 0):
+        rates.factors[0] = 1.0
+        if not prepare_rates(tab, geo, rates):
+            return BAD_RATE, np.int64(first_body)
+    for r in range(first_body, last_body):
+        for w in range(body.progress[r].window + 1 - schedule.first_window, n_windows):
+            status = advance_interval(
+                tab, geo, lat, mix, pool, out, body, schedule, rates, draws, seed, r, w
+            )
+            if status != DONE:
+                return status, np.int64(r)
+    return DONE, np.int64(last_body)

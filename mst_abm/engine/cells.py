@@ -1,0 +1,135 @@
+"""What happens to one cell's own numbers: counters, identity, local modifiers' tables.
+
+Shared by the lattice and the mixed kernel.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mst_abm.engine import rng
+from mst_abm.engine.kernel import keep_apart, kernel
+from mst_abm.engine.tables import ADD, HALVE_DOWN, HALVE_UP, RESAMPLE, SET
+
+
+class Address(NamedTuple):
+    """Where the draws of a space in a window come from."""
+
+    seed: int
+    replicate: int
+    window: int
+    space: int
+
+
+@kernel
+def updated_counters(tab, update, counters, address, candidate, product):
+    """Packed counters of a product, from those of the reactant.
+
+    ``update`` -1 means the product's type has none; a program copies, changes or draws.
+    """
+    keep_apart()
+    if update < 0:
+        return np.uint16(0)
+    packed = np.int64(counters)
+    result = np.int64(0)
+    first = tab.update_range[update, 0]
+    for i in range(first, tab.update_range[update, 1]):
+        kind = tab.operations[i].kind
+        value = (packed >> tab.operations[i].shift) & tab.operations[i].mask
+        if kind == ADD:
+            value += tab.operations[i].amount
+        elif kind == SET:
+            value = tab.operations[i].amount
+        elif kind == HALVE_UP:
+            value = (value + 1) >> 1
+        elif kind == HALVE_DOWN:
+            value = value >> 1
+        elif kind == RESAMPLE:
+            u, _, _ = rng.detail(
+                address.seed,
+                address.replicate,
+                address.window,
+                address.space,
+                candidate,
+                rng.COUNTING + 4 * product + i - first,
+            )
+            value = 0
+            while (
+                value < tab.operations[i].maximum
+                and u >= tab.weights[tab.operations[i].weights + value]
+            ):
+                value += 1
+        value = min(max(value, 0), tab.operations[i].maximum)
+        result |= value << tab.operations[i].target
+    return np.uint16(result)
+
+
+@kernel
+def table_value(tab, modifier, x):
+    """Value of a modifier's table at an integer, constant beyond its end."""
+    last = tab.modifiers[modifier].length - 1
+    return tab.modifier_values[tab.modifiers[modifier].table + min(x, last)]
+
+
+@kernel
+def table_value_between(tab, modifier, x):
+    """The same at a mean count, linear between integers (mixed compartments)."""
+    last = tab.modifiers[modifier].length - 1
+    low = min(int(x), last)
+    high = min(low + 1, last)
+    start = tab.modifiers[modifier].table
+    a = tab.modifier_values[start + low]
+    return a + (tab.modifier_values[start + high] - a) * (x - low) if high > low else a
+
+
+@kernel
+def write_identity(identity, r, i, id_, parent, birth, clone, generation):
+    cell = identity[r, i]
+    cell.id = id_
+    cell.parent = parent
+    cell.birth = birth
+    cell.clone = clone
+    cell.generation = generation
+
+
+@kernel
+def copy_identity(source, i, target, j, r):
+    """Copy one record between tables of body r (flat places within the body)."""
+    a, b = source[r, i], target[r, j]
+    b.id = a.id
+    b.parent = a.parent
+    b.birth = a.birth
+    b.clone = a.clone
+    b.generation = a.generation
+
+
+@kernel
+def swap_identity(identity, i, j, r):
+    cell = identity[r, i]
+    id_, parent, birth = cell.id, cell.parent, cell.birth
+    clone, generation = cell.clone, cell.generation
+    copy_identity(identity, j, identity, i, r)
+    write_identity(identity, r, j, id_, parent, birth, clone, generation)
+
+
+@kernel
+def new_id(window, space, ordinal):
+    """64 bits: window (24), space (12), birth ordinal within both (28); the same for any threads."""
+    return np.uint64((window << 40) | (space << 28) | ordinal)
+
+
+@kernel
+def child_identity(identity, r, mother, child, birth, id_):
+    """A daughter's record, from the mother's."""
+    write_identity(
+        identity,
+        r,
+        child,
+        id_,
+        identity[r, mother].id,
+        birth,
+        identity[r, mother].clone,
+        identity[r, mother].generation + 1,
+    )

@@ -1,0 +1,230 @@
+"""Allocation, enlargement and digest of the state of a batch of bodies."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from mst_abm.engine.tables import (
+    CLASS_RATES,
+    IDENTITY,
+    MAX_CLASSES,
+    NODES,
+    PAIR,
+    PROGRESS,
+    ROW_RATES,
+    SENT,
+    SPACE_RATES,
+    WAITING,
+    Body,
+    Geometry,
+    Lattice,
+    Mixed,
+    Outbox,
+    Pool,
+    Rates,
+    Tables,
+)
+
+
+def make_identity(shape: tuple[int, ...], is_recorded: bool) -> np.ndarray:
+    """Identity records, of one place per body when not recorded."""
+    return np.zeros(shape if is_recorded else (shape[0], 1), IDENTITY)
+
+
+@dataclass
+class State:
+    """All arrays that change; enlarged by replacement."""
+
+    lattice: Lattice
+    mixed: Mixed
+    pool: Pool
+    outbox: Outbox
+    body: Body
+
+
+def make_mixed(tab: Tables, n_bodies: int, slots: np.ndarray) -> Mixed:
+    """Mixed compartments with room for ``slots`` cells each."""
+    first = np.concatenate([[0], np.cumsum(slots)]).astype(np.int64)
+    total = max(int(first[-1]), 1)
+    return Mixed(
+        first=first,
+        species=np.zeros((n_bodies, total), np.uint16),
+        counters=np.zeros((n_bodies, total if tab.has_counters else 1), np.uint16),
+        bounds=np.zeros((n_bodies, max(len(slots), 1), tab.n_classes + 2), np.int64),
+        identity=make_identity((n_bodies, total), tab.has_identity),
+    )
+
+
+def make_pool(tab: Tables, n_bodies: int, n_patches: int, depth: int) -> Pool:
+    """Waiting pools of ``depth`` cells per patch."""
+    return Pool(
+        n=np.zeros((n_bodies, n_patches), np.int64),
+        cells=np.zeros((n_bodies, n_patches, depth), WAITING),
+        identity=make_identity((n_bodies, n_patches * depth), tab.has_identity),
+    )
+
+
+def make_outbox(tab: Tables, n_bodies: int, n_patches: int, depth: int) -> Outbox:
+    """Outboxes of ``depth`` cells per patch."""
+    shape = (n_bodies, n_patches, depth)
+    return Outbox(
+        n=np.zeros(shape[:2], np.int64),
+        done=np.zeros(shape[:2], np.int64),
+        cells=np.zeros(shape, SENT),
+        identity=make_identity((n_bodies, n_patches * depth), tab.has_identity),
+    )
+
+
+def make_state(
+    tab: Tables,
+    geo: Geometry,
+    *,
+    replicates: np.ndarray,
+    n_tallies: int,
+    signals: np.ndarray,
+    n_fields: int,
+    slots: np.ndarray,
+) -> State:
+    """State of empty bodies.
+
+    Parameters
+    ----------
+    replicates : int64, shape (R,)
+        Address of each body's draws.
+    signals : float64, shape (G,)
+        Levels at time zero.
+    slots : int64, shape (Q,)
+        Room of each mixed compartment.
+    """
+    n = len(replicates)
+    n_patches = len(geo.patches)
+    sites = int(geo.patches["last"].max()) if n_patches else 0
+    held = max(sites, 1)
+    has_flow = bool(n_patches)
+    lattice = Lattice(
+        species=np.zeros((n, held), np.uint16),
+        counters=np.zeros((n, held if tab.has_counters else 1), np.uint16),
+        where=np.zeros((n, held), np.int32),
+        order=np.zeros((n, held), np.int32),
+        bounds=np.zeros((n, max(n_patches, 1), tab.n_classes + 1), np.int32),
+        fields=np.zeros((n_fields, n, held), np.uint8),
+        identity=make_identity((n, held), tab.has_identity),
+    )
+    progress = np.zeros(n, PROGRESS)
+    progress["replicate"] = replicates
+    progress["stage"] = -1
+    body = Body(
+        progress=progress,
+        counts=np.zeros((n, tab.n_compartments, tab.n_species), np.int64),
+        received=np.zeros((n, tab.n_compartments, tab.n_species), np.int64),
+        tally=np.zeros((n, max(n_tallies, 1)), np.int64),
+        signals=np.tile(signals, (n, 1)),
+        births=np.zeros((n, n_patches + 1), np.int64),
+    )
+    depth = 16 if has_flow else 1
+    return State(
+        lattice,
+        make_mixed(tab, n, slots),
+        make_pool(tab, n, n_patches, depth),
+        make_outbox(tab, n, n_patches, depth),
+        body,
+    )
+
+
+def make_rates(tab: Tables, geo: Geometry) -> Rates:
+    """Scratch of one thread."""
+    m = tab.n_compartments
+    return Rates(
+        cumulative=np.zeros(len(tab.channels)),
+        entry=np.zeros(len(tab.entries)),
+        pair_top=np.zeros(int(np.count_nonzero(tab.channels["verb"] == PAIR))),
+        rows=np.zeros(len(tab.rows), ROW_RATES),
+        classes=np.zeros((m, MAX_CLASSES), CLASS_RATES),
+        spaces=np.zeros(m, SPACE_RATES),
+        source=np.zeros(len(tab.sources)),
+        factors=np.ones(len(tab.factor_range)),
+        node_signals=np.zeros((NODES + 1, len(tab.signals))),
+        path=np.zeros(32, np.int64),
+        weight=np.zeros((max(len(geo.mixed_compartment), 1), MAX_CLASSES + 2)),
+    )
+
+
+def enlarge_mixed(tab: Tables, state: State, slots: np.ndarray) -> None:
+    """Give mixed compartments room for ``slots`` cells each, keeping every cell."""
+    old = state.mixed
+    new = make_mixed(tab, old.species.shape[0], slots)
+    new.bounds[:] = old.bounds
+    columns = [(old.species, new.species)]
+    if tab.has_counters:
+        columns.append((old.counters, new.counters))
+    if tab.has_identity:
+        columns.append((old.identity, new.identity))
+    for q in range(len(slots)):
+        n = int(old.first[q + 1] - old.first[q])
+        a, b = int(old.first[q]), int(new.first[q])
+        for source, target in columns:
+            target[:, b : b + n] = source[:, a : a + n]
+    state.mixed = new
+
+
+def enlarge_pool(tab: Tables, state: State) -> None:
+    """Double the depth of the waiting pools."""
+    old = state.pool
+    n_bodies, n_patches, depth = old.cells.shape
+    state.pool = make_pool(tab, n_bodies, n_patches, 2 * depth)
+    _copy_cells(tab, old, state.pool)
+
+
+def enlarge_outbox(tab: Tables, state: State) -> None:
+    """Double the depth of the outboxes."""
+    old = state.outbox
+    n_bodies, n_patches, depth = old.cells.shape
+    state.outbox = make_outbox(tab, n_bodies, n_patches, 2 * depth)
+    state.outbox.done[:] = old.done
+    _copy_cells(tab, old, state.outbox)
+
+
+def _copy_cells(tab: Tables, old: Pool | Outbox, new: Pool | Outbox) -> None:
+    n_bodies, n_patches, depth = old.cells.shape
+    new.n[:] = old.n
+    new.cells[:, :, :depth] = old.cells
+    if tab.has_identity:
+        shaped = new.identity.reshape(n_bodies, n_patches, -1)
+        shaped[:, :, :depth] = old.identity.reshape(n_bodies, n_patches, depth)
+
+
+def digest_body(tab: Tables, geo: Geometry, state: State, r: int) -> str:
+    """Hash of everything body r is made of; spare room does not count."""
+    digest = hashlib.sha256()
+
+    def add(array: np.ndarray) -> None:
+        digest.update(np.ascontiguousarray(array).tobytes())
+
+    body, lattice, mixed, pool = state.body, state.lattice, state.mixed, state.pool
+    for array in (body.counts, body.received, body.tally, body.signals):
+        add(array[r])
+    for name in ("window", "attempts", "executed"):
+        add(body.progress[name][r])
+    if len(geo.patches):
+        add(lattice.species[r])
+        add(lattice.counters[r])
+        add(lattice.bounds[r])
+        for k, patch in enumerate(geo.patches):
+            first = int(patch["first"])
+            add(lattice.order[r, first : first + int(lattice.bounds[r, k, -1])])
+            add(pool.cells[r, k, : pool.n[r, k]])
+        if tab.has_identity:
+            add(lattice.identity[r][lattice.species[r] > 0])
+    for q in range(len(geo.mixed_compartment)):
+        first = int(mixed.first[q])
+        used = slice(first, first + int(mixed.bounds[r, q, -1]))
+        add(mixed.bounds[r, q])
+        add(mixed.species[r, used])
+        if tab.has_counters:
+            add(mixed.counters[r, used])
+        if tab.has_identity:
+            add(mixed.identity[r, used])
+    return digest.hexdigest()

@@ -1,0 +1,319 @@
+"""What kernels read and change: a few NamedTuples of arrays.
+
+``Tables`` is the model, constant through a run. ``Rates`` is scratch, made anew for every exchange
+interval from the tables and the signals. The others are state: a run is their content.
+
+Naming: a *row* is ``compartment * n_species + species``. A *channel* is one thing a cell of one
+species can do by itself; a pair channel leads to *entries*, one for each partner species, rule and
+outcome. Every channel and entry has a *tally* number, under which its events are booked.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+# What a channel does.
+DIE, BECOME, DIVIDE, MOVE, PAIR, LEAVE, EMIT = range(7)
+# Where a daughter goes.
+ATTEMPT, VACANT, PUSH = range(3)
+# What a local modifier looks at.
+NEAR, DISTANCE, SITE, COUNTER = range(4)
+# How a product's counter comes about.
+KEEP, ADD, SET, HALVE_UP, HALVE_DOWN, RESAMPLE = range(6)
+# Laws of signal modifiers.
+HILL, INVERSE_HILL, LINEAR, STEP, EXPONENTIAL, TABLE = range(6)
+# Kinds of signal.
+DYNAMIC, GIVEN = range(2)
+
+MAX_CLASSES = 8
+MAX_RANGE = 5
+NODES = 4  # Gauss-Legendre nodes at which signals are read in an exchange interval
+
+
+# Parameters are records: a kernel that gets few arrays compiles in a fraction of the time, and
+# what belongs together lies in one cache line. Agents are columns.
+ROW = np.dtype(  # a species in a compartment
+    [
+        ("class_of", "i8"),  # rate class, -1 if such a cell never acts
+        ("is_static", "i8"),
+        ("channel_first", "i8"),
+        ("pair_start", "i8"),  # first pair channel: they come last
+        ("channel_last", "i8"),
+        ("arrive_rate", "f8"),  # per waiting cell, bounds included
+        ("arrive_factor", "i8"),
+        ("arrive_modifier_first", "i8"),
+        ("arrive_modifier_last", "i8"),
+        ("arrive_tally", "i8"),
+    ]
+)
+CHANNEL = np.dtype(
+    [
+        ("verb", "i8"),
+        ("base", "f8"),  # 1/h, bounds of local modifiers included
+        ("factor", "i8"),  # signal factor, 0 = none
+        ("modifier_first", "i8"),
+        ("modifier_last", "i8"),
+        ("tally", "i8"),
+        ("product_a", "i8"),
+        ("product_b", "i8"),
+        ("update_a", "i8"),
+        ("update_b", "i8"),
+        ("placement", "i8"),
+        ("push", "i8"),
+        ("swap", "i8"),  # row of pattern_mask, -1 = none
+        ("destination", "i8"),  # compartment of leave and emit
+        ("copies", "f8"),  # cells there per cell that leaves, or emitted
+        ("reach", "i8"),  # pair channels: 0 = neighbours, R = ball of radius R
+        ("pair_table", "i8"),
+    ]
+)
+ENTRY = np.dtype(
+    [
+        ("base", "f8"),
+        ("factor", "i8"),
+        ("modifier_first", "i8"),
+        ("modifier_last", "i8"),
+        ("tally", "i8"),
+        ("product_a", "i8"),
+        ("product_b", "i8"),
+        ("update_a", "i8"),
+        ("update_b", "i8"),
+    ]
+)
+MODIFIER = np.dtype(  # local; its table is divided by its greatest value, which went into base
+    [
+        ("kind", "i8"),
+        ("target", "i8"),  # pattern row, distance or site field, or shift of a counter
+        ("reach", "i8"),  # radius of near, or mask of a counter
+        ("table", "i8"),  # first place in modifier_values
+        ("length", "i8"),
+    ]
+)
+OPERATION = np.dtype(  # one product counter of an update program
+    [
+        ("kind", "i8"),
+        ("shift", "i8"),  # of the reactant's counter
+        ("mask", "i8"),
+        ("amount", "i8"),
+        ("target", "i8"),  # shift of the product's counter
+        ("maximum", "i8"),
+        ("weights", "i8"),  # first place in weights, for RESAMPLE
+    ]
+)
+SOURCE = np.dtype(  # arrivals from outside the body
+    [
+        ("rate", "f8"),
+        ("factor", "i8"),
+        ("tally", "i8"),
+        ("species", "i8"),
+        ("update", "i8"),
+        ("batch", "i8"),
+    ]
+)
+TERM = np.dtype(  # a signal's law in a factor; p0.. as in `mst_abm.model.laws.PARAMETERS`
+    [
+        ("signal", "i8"),
+        ("kind", "i8"),
+        ("geometric", "i8"),
+        ("p0", "f8"),
+        ("p1", "f8"),
+        ("p2", "f8"),
+        ("p3", "f8"),
+        ("p4", "f8"),
+        ("first", "i8"),  # table laws: rows of law
+        ("last", "i8"),
+    ]
+)
+SIGNAL = np.dtype(
+    [
+        ("kind", "i8"),
+        ("given", "i8"),  # row of Schedule.given for GIVEN
+        ("production", "f8"),
+        ("clearance", "f8"),
+        ("maximum", "f8"),
+        ("half", "f8"),
+        ("yield_first", "i8"),
+        ("yield_last", "i8"),
+        ("clear_first", "i8"),
+        ("clear_last", "i8"),
+    ]
+)
+COUNT_TERM = np.dtype(
+    [("compartment", "i8"), ("pattern", "i8"), ("rate", "f8")]  # rate per simulated cell
+)
+SPACE = np.dtype(  # a compartment
+    [
+        ("nx", "i8"),
+        ("ny", "i8"),
+        ("nz", "i8"),
+        ("periodic_x", "i8"),
+        ("periodic_y", "i8"),
+        ("periodic_z", "i8"),
+        ("magic_x", "i8"),  # multiplier and shift that stand for division by nx and ny
+        ("shift_x", "i8"),
+        ("magic_y", "i8"),
+        ("shift_y", "i8"),
+        ("is_lattice", "i8"),
+        ("patches", "i8"),  # per body, 0 for mixed
+        ("first_patch", "i8"),  # number of its first patch within a body
+        ("neighbours", "i8"),
+        ("ball_row", "i8"),  # 0 = 3-D, 1 = 2-D, 2 = 1-D
+        ("mixed_index", "i8"),  # number among the mixed compartments, -1 for lattices
+        ("capacity", "i8"),  # sites of a mixed compartment, 0 = mass action
+        ("room", "f8"),  # mass action: sites the simulated share would hold
+        ("share", "f8"),  # of the body that is simulated
+        ("source_first", "i8"),
+        ("source_last", "i8"),
+    ]
+)
+PATCH = np.dtype([("compartment", "i8"), ("first", "i8"), ("last", "i8")])
+IDENTITY = np.dtype(
+    [("id", "u8"), ("parent", "u8"), ("birth", "f8"), ("clone", "i8"), ("generation", "i8")]
+)
+WAITING = np.dtype([("species", "u2"), ("counters", "u2")])
+SENT = np.dtype(
+    [
+        ("time", "f8"),
+        ("copies", "i4"),
+        ("destination", "i4"),
+        ("species", "u2"),
+        ("counters", "u2"),
+    ]
+)
+PROGRESS = np.dtype(
+    [
+        ("replicate", "i8"),  # address of the body's draws
+        ("window", "i8"),  # windows completed
+        ("stage", "i8"),  # next patch of an unfinished window, K = mixed; -1 = not begun
+        ("time", "f8"),  # where an interrupted stage stopped
+        ("candidate", "i8"),  # next candidate of an interrupted stage
+        ("attempts", "i8"),
+        ("executed", "i8"),
+    ]
+)
+ROW_RATES = np.dtype(
+    [("single", "f8"), ("paired", "f8"), ("arrive", "f8")]  # sums over channels of the row
+)
+CLASS_RATES = np.dtype(
+    [
+        ("top", "f8"),  # greatest rate of a species of the class
+        ("inverse", "f8"),  # 1 / top, 0 for 0
+        ("single", "f8"),  # greatest sum of single channels
+        ("paired", "f8"),
+    ]
+)
+SPACE_RATES = np.dtype([("arrive_top", "f8"), ("source_sum", "f8")])
+
+
+class Tables(NamedTuple):
+    """The model. S species (0 = empty), M compartments, C rate classes."""
+
+    n_species: int
+    n_compartments: int
+    n_classes: int
+    has_counters: bool
+    has_identity: bool
+    has_factors: bool
+    rows: np.ndarray  # (M*S,) ROW
+    channels: np.ndarray  # CHANNEL
+    entries: np.ndarray  # ENTRY
+    entry_range: np.ndarray  # (pair tables * S, 2) entries of (pair table, partner)
+    modifiers: np.ndarray  # MODIFIER
+    modifier_values: np.ndarray
+    pattern_mask: np.ndarray  # (patterns, S) b1
+    operations: np.ndarray  # OPERATION
+    update_range: np.ndarray  # (programs, 2) operations of an update program
+    weights: np.ndarray  # cumulative weights of initial counters
+    sources: np.ndarray  # SOURCE
+    factor_range: np.ndarray  # (factors, 2) terms; the mean over an interval of their product
+    terms: np.ndarray  # TERM
+    law: np.ndarray  # (n, 2) points of table laws
+    signals: np.ndarray  # SIGNAL
+    count_terms: np.ndarray  # COUNT_TERM
+
+
+class Geometry(NamedTuple):
+    """Spaces. M compartments, K patches per body, Q mixed compartments."""
+
+    spaces: np.ndarray  # (M,) SPACE
+    patches: np.ndarray  # (K,) PATCH; sites [first, last) within a body
+    mixed_compartment: np.ndarray  # (Q,)
+    direction: np.ndarray  # (M, 26, 3) i1 steps to neighbours
+    ball: np.ndarray  # (3, n, 3) i1 offsets by distance
+    ball_count: np.ndarray  # (3, MAX_RANGE + 1) offsets within R
+
+
+class Lattice(NamedTuple):
+    """Patches of all bodies. R bodies, K patches each, N sites in a body."""
+
+    species: np.ndarray  # (R, N) u2
+    counters: np.ndarray  # (R, N) u2, or (R, 1)
+    where: np.ndarray  # (R, N) i4 place in order, undefined for sites with no acting cell
+    order: np.ndarray  # (R, N) i4 local site numbers, a segment per class
+    bounds: np.ndarray  # (R, K, C + 1) i4 segment bounds
+    fields: np.ndarray  # (F, R, N) u1 sites to the nearest cell of a static type, or contacts
+    identity: np.ndarray  # (R, N) IDENTITY, or (R, 1)
+
+
+class Mixed(NamedTuple):
+    """Mixed compartments of all bodies: cells in segments by class, the idle last."""
+
+    first: np.ndarray  # (Q + 1,) first slot of a compartment within a body
+    species: np.ndarray  # (R, slots) u2
+    counters: np.ndarray
+    bounds: np.ndarray  # (R, Q, C + 2) i8, relative to first
+    identity: np.ndarray
+
+
+class Pool(NamedTuple):
+    """Cells waiting for a place on a patch."""
+
+    n: np.ndarray  # (R, K) i8
+    cells: np.ndarray  # (R, K, depth) WAITING
+    identity: np.ndarray  # (R, K * depth)
+
+
+class Outbox(NamedTuple):
+    """Cells that left a patch in this interval, in order of time."""
+
+    n: np.ndarray  # (R, K) i8
+    done: np.ndarray  # (R, K) i8 already handed over
+    cells: np.ndarray  # (R, K, depth) SENT
+    identity: np.ndarray  # (R, K * depth)
+
+
+class Body(NamedTuple):
+    """Counts, tallies, signals and progress of every body."""
+
+    progress: np.ndarray  # (R,) PROGRESS
+    counts: np.ndarray  # (R, M, S) i8
+    received: np.ndarray  # (R, M, S) i8 cells handed over by another compartment or a protocol
+    tally: np.ndarray  # (R, T) i8
+    signals: np.ndarray  # (R, G) f8
+    births: np.ndarray  # (R, K + 1) i8 ordinals of identities in this window
+
+
+class Schedule(NamedTuple):
+    """The windows of one call, the same for every body."""
+
+    edges: np.ndarray  # (W + 1,) h
+    first_window: int  # number of the first window, from 1
+    given: np.ndarray  # (W, rows, NODES + 1) signals that do not depend on cells; last: at the end
+
+
+class Rates(NamedTuple):
+    """Scratch of one thread, for one body and one interval."""
+
+    cumulative: np.ndarray  # (channels,) running sums within a row (pair sums start again)
+    entry: np.ndarray  # (entries,) running sums within (pair table, partner)
+    pair_top: np.ndarray  # (pair tables,) greatest sum over partners
+    rows: np.ndarray  # (M*S,) ROW_RATES
+    classes: np.ndarray  # (M, C) CLASS_RATES
+    spaces: np.ndarray  # (M,) SPACE_RATES
+    source: np.ndarray  # (sources,) running sums within a compartment
+    factors: np.ndarray  # (factors,)
+    node_signals: np.ndarray  # (NODES + 1, G)
+    path: np.ndarray  # (32,) sites of a pushed chain
+    weight: np.ndarray  # (Q or 1, MAX_CLASSES + 2)

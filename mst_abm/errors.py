@@ -1,0 +1,65 @@
+"""The exceptions of the package and the words they are said in.
+
+Every error a person can cause ends in one of these; the command line prints ``str(error)`` and
+nothing else. Nothing here reads files or computes, and no other room is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class MstAbmError(Exception):
+    """Anything this package refuses to do, said in one sentence."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in one file; line and column count from 1, and 0 means 'not in a file'."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{where}: {self.message}"
+
+
+class ScenarioError(MstAbmError, ValueError):
+    """All the mistakes found in a scenario and its model, one per line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ModelError(MstAbmError, ValueError):
+    """A model whose parts are readable one by one but contradict each other."""
+
+
+class UnitError(MstAbmError, ValueError):
+    """A quantity without the unit it needs."""
+
+
+class EngineError(MstAbmError, RuntimeError):
+    """The engine stopped: a status of a kernel, as a sentence."""
+
+
+class RecordError(MstAbmError, RuntimeError):
+    """A record file that cannot be written or read."""
+
+
+def did_you_mean(word: str, known: Iterable[str], *, shown: int = 12) -> str:
+    """The tail of a sentence about an unknown word: a suggestion, or what there is."""
+    known = list(known)
+    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    if not known:
+        return "; there are none"
+    more = ", ..." if len(known) > shown else ""
+    return f"; there are {', '.join(known[:shown])}{more}"

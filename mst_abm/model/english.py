@@ -1,0 +1,270 @@
+"""A model read back as English: one sentence for each rule and signal, with number and source.
+
+For people who check that the file says what they meant. Built from the checked values, not from
+the text of the file, so it shows what the engine is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from mst_abm.model.definition import (
+    CountReference,
+    Model,
+    Modifier,
+    NumberClass,
+    Outcome,
+    Pattern,
+    Product,
+    Rule,
+    Shape,
+    Signal,
+)
+
+
+class Sentence(NamedTuple):
+    """What a rule or signal says, and what its number rests on."""
+
+    name: str
+    text: str
+    number_class: NumberClass
+    reference: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text} [{basis(self.number_class, self.reference)}]"
+
+
+def basis(number_class: NumberClass, reference: str) -> str:
+    """Class and source of a number; an assumption whose source says no more is one word."""
+    if number_class == "assumption" and reference.strip().lower() in ("", "assumption"):
+        return "assumption"
+    return f"{number_class}: {reference}"
+
+
+def read_back(model: Model) -> list[Sentence]:
+    """One sentence for each rule, then for each signal, in the order of the file."""
+    every = tuple(compartment.name for compartment in model.compartments)
+    units = {signal.name: signal.unit for signal in model.signals}
+    rules = [
+        Sentence(rule.name, rule_sentence(rule, every, units), rule.number_class, rule.reference)
+        for rule in model.rules
+    ]
+    signals = [
+        Sentence(signal.name, signal_sentence(signal), signal.number_class, signal.reference)
+        for signal in model.signals
+    ]
+    return rules + signals
+
+
+def describe(model: Model) -> list[str]:
+    """The model as lines of text: every sentence with its basis, rules first."""
+    return [str(sentence) for sentence in read_back(model)]
+
+
+def number_classes(model: Model) -> list[NumberClass]:
+    """The class of every number: one for each rule, modifier and signal."""
+    found: list[NumberClass] = []
+    for rule in model.rules:
+        found.append(rule.number_class)
+        found += [modifier.number_class or rule.number_class for modifier in rule.modifiers]
+    return found + [signal.number_class for signal in model.signals]
+
+
+def count_assumptions(model: Model) -> tuple[int, int]:
+    """(n, N): n of the N numbers of a model are assumptions."""
+    classes = number_classes(model)
+    return classes.count("assumption"), len(classes)
+
+
+def rule_sentence(
+    rule: Rule, every: tuple[str, ...] = (), units: dict[str, str] | None = None
+) -> str:
+    """A rule without its name and source.
+
+    ``every``: all compartments, which go without saying; ``units``: of the signals.
+    """
+    parts = [_act(rule)]
+    if rule.compartments and set(rule.compartments) != set(every) and not rule.is_from_outside:
+        if rule.verb != "arrive":
+            where = "from" if rule.verb == "leave" else "in"
+            parts.append(f"{where} {_and(rule.compartments)}")
+    parts.append(f"at {rule.rate_text}{_per(rule)}")
+    text = " ".join(parts) + _placement(rule)
+    for modifier in rule.modifiers:
+        text += f", times {_modifier(modifier, units or {})}"
+    is_sure = len(rule.outcomes) == 1 and rule.outcomes[0].probability == 1.0
+    if rule.verb in ("contact", "paracrine") and is_sure:
+        text += ": " + _result(rule, rule.outcomes[0])
+    elif not is_sure:
+        text += ": " + _outcomes(rule)
+    return text + "."
+
+
+def _act(rule: Rule) -> str:
+    actor = rule.actor.text
+    partner = rule.partner.text if rule.partner else ""
+    single = rule.outcomes[0] if len(rule.outcomes) == 1 else None
+    if rule.verb == "die":
+        return f"every {actor} dies"
+    if rule.verb == "move":
+        if rule.swap_with is not None:
+            others = rule.swap_with.text
+            return f"every {actor} steps to a neighbouring site, changing places with {others},"
+        return f"every {actor} steps to a neighbouring site if it is vacant,"
+    if rule.verb == "arrive":
+        return _arrival(rule)
+    if rule.emits is not None:
+        place, product, number = rule.emits
+        return f"every {actor} releases {number:g} {product.text} into {place}"
+    if rule.verb in ("contact", "paracrine"):
+        where = "next to" if rule.verb == "contact" else f"within {rule.within} sites of"
+        return f"every {actor} {where} {partner} acts"
+    if single is not None and single.probability == 1.0:
+        return f"every {actor} {_result(rule, single)}"
+    verbs = {"become": "changes", "divide": "divides", "leave": "leaves"}
+    return f"every {actor} {verbs[rule.verb]}"
+
+
+def _arrival(rule: Rule) -> str:
+    where = _and(rule.compartments)
+    if rule.is_from_outside:
+        return f"{rule.batch} {rule.actor.text} enter {where} from outside"
+    return f"every {rule.actor.text} waiting at {where} settles on a vacant site"
+
+
+def _per(rule: Rule) -> str:
+    if rule.verb in ("contact", "paracrine"):
+        return " per pair"
+    return " per compartment" if rule.is_from_outside else ""
+
+
+def _placement(rule: Rule) -> str:
+    if rule.verb != "divide":
+        return ""
+    if rule.placement == "push":
+        return f", pushing up to {rule.push} cells aside"
+    if rule.placement == "vacant":
+        return ", onto a vacant neighbouring site"
+    return ", onto a neighbouring site drawn at random, if that is vacant"
+
+
+def _outcomes(rule: Rule) -> str:
+    texts = [f"with probability {o.probability:g} {_result(rule, o)}" for o in rule.outcomes]
+    rest = 1.0 - sum(outcome.probability for outcome in rule.outcomes)
+    if rest > 1e-9:
+        texts.append(f"else ({rest:.3g}) nothing happens")
+    return "; ".join(texts)
+
+
+def _result(rule: Rule, outcome: Outcome) -> str:
+    if rule.verb == "become":
+        return f"becomes {_named(outcome.products[0])}"
+    if rule.verb == "divide":
+        return f"divides into {' and '.join(_named(p) for p in outcome.products)}"
+    if rule.verb == "leave":
+        product = outcome.products[0]
+        change = "" if product.kind == "same" else f" as {_named(product)}"
+        return f"leaves for {outcome.destination}{change}"
+    fates = zip(
+        ("the first", "the second"), outcome.products, (rule.actor, rule.partner), strict=True
+    )
+    return ", ".join(_fate(who, product, cells) for who, product, cells in fates)
+
+
+def _fate(who: str, product: Product, cells: Pattern | None) -> str:
+    if product.kind == "empty":
+        return f"{who} vanishes"
+    names = {term.type for term in cells.terms} if cells is not None else set()
+    is_changed = product.values or product.counters or names != {product.type}
+    if product.kind == "same" or not is_changed:
+        return f"{who} stays as it is"
+    return f"{who} becomes {_named(product)}"
+
+
+def _named(product: Product) -> str:
+    changes = []
+    for name, verb, amount in product.counters:
+        changes.append(f"{name} {amount:+d}" if verb == "add" else f"{name} = {amount}")
+    text = product.text or "the same"
+    return f"{text} with {', '.join(changes)}" if changes else text
+
+
+def _modifier(modifier: Modifier, units: dict[str, str]) -> str:
+    unit = ""
+    if modifier.source == "signal":
+        unit = units.get(modifier.target, "1")
+        source = f"the signal {modifier.target}"
+    elif modifier.source == "near":
+        cells = modifier.pattern.text if modifier.pattern else ""
+        within = "next to it" if modifier.within == 1 else f"within {modifier.within} sites"
+        source = f"the number of {cells} {within}"
+    elif modifier.source == "site":
+        source = f"the number of neighbouring {modifier.target} sites"
+    elif modifier.source == "distance":
+        source = f"the distance to {modifier.target} in sites"
+    else:
+        source = f"its counter {modifier.target}"
+    text = f"{_shape(modifier.shape, '' if unit == '1' else unit)} of {source}"
+    if modifier.number_class is not None:
+        text += f" ({basis(modifier.number_class, modifier.reference)})"
+    return text
+
+
+def _shape(shape: Shape, unit: str) -> str:
+    p = dict(shape.parameters)
+    unit = f" {unit}" if unit else ""
+    if shape.kind in ("hill", "inverse_hill"):
+        low, high = ("bottom", "top") if shape.kind == "hill" else ("top", "bottom")
+        start = f", counted from {p['offset']:g}{unit}" if p.get("offset") else ""
+        power = f", power {p['power']:g}" if p["power"] != 1 else ""
+        scale = ", geometric" if shape.is_geometric else ""
+        moves = "rising" if p[high] >= p[low] else "falling"
+        inside = f"half-way at {p['half']:g}{unit}{start}{power}{scale}"
+        return f"a factor {moves} from {p[low]:g} to {p[high]:g} ({inside})"
+    if shape.kind == "linear":
+        line = f"{p['intercept']:g} {p['slope']:+g} per{unit or ' unit'}"
+        return f"a factor {line} (between {p['low']:g} and {p['high']:g})"
+    if shape.kind == "step":
+        return f"a factor {p['below']:g} below {p['at']:g}{unit} and {p['above']:g} from there"
+    if shape.kind == "exponential":
+        return f"a factor rising to {p['top']:g} with scale {p['scale']:g}{unit}"
+    pairs = ", ".join(f"{y:g} at {x:g}" for x, y in zip(shape.x, shape.y, strict=True))
+    return f"a factor interpolated through {pairs}{unit}"
+
+
+def signal_sentence(signal: Signal) -> str:
+    """A signal without its name and source."""
+    if signal.kind == "drug":
+        return f"the plasma level of {signal.drug} in {signal.unit}."
+    if signal.kind == "metabolite":
+        return (
+            f"follows C/(C + {signal.saturates_at:g} umol/L), C the plasma level of {signal.drug}, "
+            f"at {signal.clearance:.4g} /h."
+        )
+    unit = "" if signal.unit == "1" else f" {signal.unit}"
+    gains = [f"{signal.production:g}{unit}/h"] if signal.production else []
+    gains += [f"{rate:g}{unit}/h {_reference(count)}" for rate, count in signal.yields]
+    losses = [f"{signal.clearance:g} /h"] if signal.clearance else []
+    losses += [f"{rate:g} /h {_reference(count)}" for rate, count in signal.clearances]
+    if signal.saturable_maximum:
+        losses.append(
+            f"a saturable {signal.saturable_maximum:g}{unit}/h (half at {signal.saturable_half:g})"
+        )
+    text = f"starts at {signal.initial:g}{unit}"
+    text += f", is made at {' plus '.join(gains)}" if gains else ""
+    text += f", is cleared at {' plus '.join(losses)}" if losses else ""
+    return text + "."
+
+
+def _reference(count: CountReference) -> str:
+    if count.measure == "density":
+        amount = f"{count.relative_to * 1e9:.4g} per mm^3"
+    else:
+        amount = f"{count.relative_to:.4g} cells"
+    return f"for every {amount} of {count.pattern.text} in {count.compartment}"
+
+
+def _and(words: Iterable[str]) -> str:
+    words = list(words)
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

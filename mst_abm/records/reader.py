@@ -1,0 +1,401 @@
+"""Read a record file: only what was committed, as numpy arrays with names beside them.
+
+The file needs none of this: h5py, xarray (``engine="h5netcdf"``), MATLAB, R and Julia open it.
+Reading never changes a file and works while the run still writes to it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import h5py
+import numpy as np
+
+from mst_abm.errors import RecordError
+from mst_abm.records.schema import FORMAT, FORMAT_VERSION, SNAPSHOT_COLUMNS, member_path
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+BLOCK_BYTES = 1 << 26
+Columns = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All agents of one replicate at one time, one array per column."""
+
+    time_h: float
+    replicate: int
+    columns: Columns
+
+    def __len__(self) -> int:
+        return len(self.columns["species"])
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Open a record file for reading, also one that is still growing or whose run was killed.
+
+    Raises
+    ------
+    RecordError
+        If there is no such file or it is not a record file.
+    """
+    return Run(Path(path))
+
+
+class Run:
+    """One record file. Arrays have the axes (replicate, time, ...) and end at the last commit."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = _open(path)
+        found = self._file.attrs.get("format")
+        if found != FORMAT:
+            self._file.close()
+            raise RecordError(
+                f"{path}: expected a record file of mst_abm, got another HDF5 file; give the file"
+                " a run has written."
+            )
+        version = int(self._file.attrs["format_version"])
+        if version > FORMAT_VERSION:
+            self._file.close()
+            raise RecordError(
+                f"{path}: expected file format {FORMAT_VERSION} or older, got {version}; install a"
+                " newer mst_abm."
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was read stays valid."""
+        self._file.close()
+
+    # ------------------------------------------------------------------ the run
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """Seed, versions, computer and so on."""
+        return dict(self._file.attrs)
+
+    @property
+    def name(self) -> str:
+        """Name of the scenario."""
+        return str(self.attributes["name"])
+
+    @property
+    def status(self) -> str:
+        """running (also after a kill), complete, interrupted or failed."""
+        return bytes(self._file["status"][()]).decode()
+
+    @cached_property
+    def n_records(self) -> int:
+        """Committed records."""
+        return int(self._file["n_records"][()])
+
+    @cached_property
+    def n_snapshots(self) -> int:
+        """Committed snapshots."""
+        return int(self._file["n_snapshots"][()])
+
+    @property
+    def wall_seconds(self) -> float:
+        """Duration of the run on the wall clock."""
+        return float(self._file["wall_seconds"][()])
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of the final state; empty if the run did not end."""
+        return bytes(self._file["digest"][()]).decode()
+
+    @property
+    def scenario_text(self) -> str:
+        """The scenario as it was run, YAML."""
+        return str(self._file["inputs/scenario"].asstr()[()])
+
+    @property
+    def model_text(self) -> str:
+        """The model as it was run, YAML."""
+        return str(self._file["inputs/model"].asstr()[()])
+
+    @cached_property
+    def times_h(self) -> np.ndarray:
+        """float64 (time,), h."""
+        return self._file["time"][: self.n_records]
+
+    @cached_property
+    def replicates(self) -> np.ndarray:
+        """int64 (replicate,): number of every replicate."""
+        return self._file["replicate"][:]
+
+    # ------------------------------------------------------------------ tables
+
+    @cached_property
+    def species(self) -> dict[str, np.ndarray]:
+        """Columns of the species table: species, type, is_static and one per axis."""
+        return self._table("species")
+
+    @cached_property
+    def axes(self) -> list[str]:
+        """Names of the axes of cell types."""
+        return [name for name in self.species if name not in ("species", "type", "is_static")]
+
+    @cached_property
+    def compartments(self) -> dict[str, np.ndarray]:
+        """Columns of the compartments table."""
+        return self._table("compartments")
+
+    @cached_property
+    def compartment_names(self) -> list[str]:
+        """Names of the compartments, in their order."""
+        return list(self.compartments["compartment"])
+
+    @cached_property
+    def channels(self) -> dict[str, np.ndarray]:
+        """Columns of the channel table: rule, verb, compartment, actor, partner, products."""
+        return self._table("events", but=("tally",))
+
+    @cached_property
+    def given(self) -> dict[str, np.ndarray]:
+        """Columns of what was given to the patient."""
+        return self._table("given")
+
+    # ------------------------------------------------------------------ time courses
+
+    def counts(self, compartment: str) -> np.ndarray:
+        """int64 (replicate, time, species): simulated cells; species 0 are vacant sites."""
+        self._check(compartment, self.compartment_names, "compartment")
+        return self._course("counts", compartment)
+
+    def counts_by(self, compartment: str, *columns: str) -> dict[tuple[str, ...], np.ndarray]:
+        """Counts summed over species that agree in some columns of the species table.
+
+        ``counts_by("marrow", "type", "origin")[("cd8", "donor")]`` is int64 (replicate, time).
+        Vacant sites are left out.
+        """
+        self._check(compartment, self.compartment_names, "compartment")
+        return self._sums(f"counts/{compartment}", self._keys(columns))
+
+    def received(self, compartment: str) -> np.ndarray:
+        """int64 (replicate, time, species): cells handed over since the previous record.
+
+        With `events` and the stoichiometry they account for every change of `counts`, but for what
+        a protocol sets. A lattice receives into its waiting pool, from which cells then arrive.
+        """
+        self._check(compartment, self.compartment_names, "compartment")
+        if member_path(f"received/{compartment}") not in self._file:
+            return np.zeros_like(self.counts(compartment))
+        return self._course("received", compartment)
+
+    def waiting(self, compartment: str) -> np.ndarray:
+        """int64 (replicate, time): cells that wait for a place on a lattice."""
+        self._check(compartment, self.compartment_names, "compartment")
+        if member_path(f"waiting/{compartment}") not in self._file:
+            return np.zeros((len(self.replicates), self.n_records), "i8")
+        return self._course("waiting", compartment)
+
+    @cached_property
+    def stoichiometry(self) -> dict[str, np.ndarray]:
+        """Columns channel, compartment, species, cells: what one event of a channel changes."""
+        return self._table("stoichiometry")
+
+    def events(self) -> np.ndarray:
+        """int64 (replicate, time, channel): events since the previous record."""
+        return self._file["events/tally"][:, : self.n_records]
+
+    def events_by(self, *columns: str) -> dict[tuple[str, ...], np.ndarray]:
+        """Events summed over channels that agree in some columns of the channel table."""
+        members: dict[tuple[str, ...], list[int]] = {}
+        for column in columns:
+            self._check(column, list(self.channels), "column of events")
+        for i, key in enumerate(zip(*(self.channels[c] for c in columns), strict=True)):
+            members.setdefault(tuple(map(str, key)), []).append(i)
+        return self._sums("events/tally", members)
+
+    @cached_property
+    def signals(self) -> dict[str, np.ndarray]:
+        """float64 (replicate, time) of every signal."""
+        return {name: self._course("signals", name) for name in self.signal_units}
+
+    @cached_property
+    def signal_units(self) -> dict[str, str]:
+        """Unit of every signal."""
+        return self._members("signals")
+
+    # ------------------------------------------------------------------ agents
+
+    @cached_property
+    def frames(self) -> dict[str, np.ndarray]:
+        """Columns time (h), replicate, start, size: one row per snapshot."""
+        n, group = self.n_snapshots, self._file["snapshots"]
+        return {c: group[f"frame_{c}"][:n] for c in ("time", "replicate", "start", "size")}
+
+    def snapshot(self, index: int) -> Snapshot:
+        """All agents of snapshot ``index``; -1 is the last."""
+        n = self.n_snapshots
+        if not -n <= index < n:
+            raise RecordError(
+                f"{self.path}: expected a snapshot from {-n} to {n - 1}, got {index}."
+                if n
+                else f"{self.path}: holds no snapshots; set run: record: snapshots in the scenario."
+            )
+        frame = {name: values[index] for name, values in self.frames.items()}
+        rows = slice(int(frame["start"]), int(frame["start"] + frame["size"]))
+        group = self._file["snapshots"]
+        names = [row.path.partition("/")[2] for row in SNAPSHOT_COLUMNS]
+        columns = {name: group[name][rows] for name in names if name in group}
+        return Snapshot(float(frame["time"]), int(frame["replicate"]), columns)
+
+    # ------------------------------------------------------------------ clinic
+
+    @cached_property
+    def endpoints(self) -> dict[str, np.ndarray]:
+        """float64 (replicate,) of every endpoint; not a number: not reached."""
+        values = self._file["clinic/value"][:]
+        return {name: values[:, i] for i, name in enumerate(self.endpoint_table["endpoint"])}
+
+    @cached_property
+    def endpoint_table(self) -> dict[str, np.ndarray]:
+        """Columns endpoint, unit, description."""
+        return self._table("clinic", but=("value",))
+
+    @cached_property
+    def observed(self) -> dict[str, np.ndarray]:
+        """float64 (replicate, sample) of everything a laboratory would report."""
+        return {
+            name: self._file[member_path(f"observed/{name}")][:] for name in self.observed_units
+        }
+
+    @cached_property
+    def observed_units(self) -> dict[str, str]:
+        """Unit of every observed count."""
+        return self._members("observed")
+
+    @cached_property
+    def observed_times_h(self) -> np.ndarray:
+        """float64 (sample,), h."""
+        return self._file["observed/sample_time"][:]
+
+    @cached_property
+    def statistics(self) -> dict[str, float]:
+        """Work of the engine."""
+        if "statistics" not in self._file:
+            return {}
+        return {name: float(dataset[()]) for name, dataset in self._file["statistics"].items()}
+
+    # ------------------------------------------------------------------ other packages
+
+    def to_pandas(self, compartment: str) -> pandas.DataFrame:
+        """Counts of one compartment as a tidy table: replicate, time_h, species, count."""
+        pandas = _optional("pandas")
+        counts = self.counts(compartment)
+        index = pandas.MultiIndex.from_product(
+            [self.replicates, self.times_h, self.species["species"]],
+            names=["replicate", "time_h", "species"],
+        )
+        return pandas.DataFrame({"count": counts.ravel()}, index=index).reset_index()
+
+    def to_xarray(self, group: str = "counts") -> xarray.Dataset:
+        """One group as an xarray dataset, in memory, cut at the last committed record."""
+        xarray = _optional("xarray")
+        _optional("h5netcdf")
+        with xarray.open_dataset(self.path, engine="h5netcdf", group=group) as dataset:
+            committed = {"time": self.n_records, "frame": self.n_snapshots}
+            cut = {d: slice(n) for d, n in committed.items() if d in dataset.dims}
+            return dataset.isel(cut).load()
+
+    # ------------------------------------------------------------------ inside
+
+    def _course(self, group: str, name: str) -> np.ndarray:
+        return self._file[member_path(f"{group}/{name}")][:, : self.n_records]
+
+    def _members(self, group: str) -> dict[str, str]:
+        """Names and units of the time courses of a group, in the order they were declared."""
+        coordinates = ("time", "replicate", "sample_time")
+        items = self._file[group].items() if group in self._file else ()
+        return {
+            str(dataset.attrs.get("name", name)): str(dataset.attrs["units"])
+            for name, dataset in items
+            if name not in coordinates
+        }
+
+    def _table(self, group: str, but: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+        """Columns of a group: every one-dimensional dataset with values."""
+        found = {}
+        for name, dataset in self._file[group].items():
+            is_phony = dataset.attrs.get("NAME", b"").startswith(b"This is a netCDF dimension but")
+            if name in (*but, "time", "replicate") or is_phony:
+                continue
+            is_text = h5py.check_string_dtype(dataset.dtype) is not None
+            found[str(dataset.attrs.get("name", name))] = (
+                dataset.asstr()[:] if is_text else dataset[:]
+            )
+        return found
+
+    def _sums(
+        self, path: str, members: Mapping[tuple[str, ...], Sequence[int]]
+    ) -> dict[tuple[str, ...], np.ndarray]:
+        """Sums over members of the last axis, read in blocks: an ensemble may exceed memory."""
+        dataset = self._file[member_path(path)]
+        n_replicates, n = dataset.shape[0], self.n_records
+        sums = {key: np.zeros((n_replicates, n), "i8") for key in members}
+        step = max(1, BLOCK_BYTES // max(8 * n * dataset.shape[2], 1))
+        for first in range(0, n_replicates, step):
+            block = dataset[first : first + step, :n]
+            for key, rows in members.items():
+                sums[key][first : first + step] = block[:, :, rows].sum(axis=2)
+        return sums
+
+    def _keys(self, columns: tuple[str, ...]) -> dict[tuple[str, ...], list[int]]:
+        for column in columns:
+            self._check(column, list(self.species), "column of species")
+        members: dict[tuple[str, ...], list[int]] = {}
+        rows = zip(*(self.species[c] for c in columns), strict=True)
+        for i, key in enumerate(rows):
+            if i:
+                members.setdefault(tuple(map(str, key)), []).append(i)
+        return members
+
+    def _check(self, name: str, known: list[str], what: str) -> None:
+        if name not in known:
+            raise RecordError(f"{self.path}: expected a {what} ({', '.join(known)}), got '{name}'.")
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.exists():
+        raise RecordError(f"{path}: expected a record file, there is none; check the name.")
+    if path.is_dir():
+        raise RecordError(f"{path}: expected a record file, got a folder; name the file in it.")
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        pass
+    # a file still being written to, or whose writer was killed
+    try:
+        return h5py.File(path, "r", swmr=True)
+    except OSError as error:
+        raise RecordError(
+            f"{path}: expected a record file, could not open it as HDF5 ({error}); check that it is"
+            " complete."
+        ) from error
+
+
+def _optional(package: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(package)
+    except ImportError:
+        raise RecordError(
+            f"this needs the package {package}; install it with: pip install 'mst-abm[analysis]'."
+        ) from None

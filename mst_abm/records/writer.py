@@ -1,0 +1,314 @@
+"""Write one record file while a run goes on, so that whatever happens the file can be read.
+
+HDF5 in single-writer-multiple-reader mode: everything is created first, then data are flushed
+before the counters that commit them. A process killed at any moment leaves a file that opens and
+holds every committed record. Format bounds are fixed at HDF5 1.10, which all readers know; the
+newest format is refused by many. No result is computed here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import h5py
+import numpy as np
+
+from mst_abm.errors import RecordError
+from mst_abm.records.layout import Layout
+from mst_abm.records.schema import STATUSES, Header, Observed, member_path
+
+MAX_PENDING_CELLS = 1 << 20
+
+
+class Recordable(Protocol):
+    """What a simulation has to show at a record."""
+
+    @property
+    def time_h(self) -> float: ...
+    @property
+    def counts(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def tally(self) -> np.ndarray: ...
+    @property
+    def signals(self) -> np.ndarray: ...
+    @property
+    def received(self) -> np.ndarray: ...
+    @property
+    def waiting(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def statistics(self) -> Mapping[str, float]: ...
+    def agents(self, replicate: int = 0) -> Mapping[str, np.ndarray]: ...
+
+
+class _Series:
+    """A dataset (replicate, time, ...) and its rows that are not in the file yet."""
+
+    def __init__(self, dataset: h5py.Dataset, depth: int) -> None:
+        shape = dataset.shape
+        self.dataset = dataset
+        self.rows = np.zeros((shape[0], depth, *shape[2:]), dataset.dtype)
+
+    def write(self, first: int, n: int) -> None:
+        """Put the first ``n`` rows of the buffer at ``first`` of the dataset."""
+        self.dataset.resize(first + n, axis=1)
+        self.dataset[:, first : first + n] = self.rows[:, :n]
+
+
+class RunWriter:
+    """The file of one run: records at once in memory, in the file by whole chunks or every 10 s.
+
+    An existing file is refused without ``force``; with it, the old file stays until the first
+    record of the new one is safe.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        header: Header,
+        *,
+        force: bool = False,
+        flush_seconds: float = 10.0,
+    ) -> None:
+        self.path = Path(path)
+        self.header = header
+        self.n_records = 0
+        self.n_snapshots = 0
+        self._flush_seconds = flush_seconds
+        self._is_open = False
+        self._current = self._place(force)
+        with _speaking(self.path):
+            self._file = h5py.File(self._current, "x", libver=("v110", "v110"))
+        self._is_open = True
+        try:
+            self._layout = Layout(self._file, header)
+            self._courses = {
+                path: _Series(dataset, self._layout.depth)
+                for path, dataset in self._layout.courses.items()
+            }
+            self._file.swmr_mode = True
+        except BaseException:
+            self._discard()
+            raise
+        self._start = self._last_flush = time.monotonic()
+        n_compartments = len(header.compartments["compartment"])
+        self._previous_tally = np.zeros((len(header.replicates), header.n_channels), "i8")
+        self._previous_received = np.zeros(
+            (len(header.replicates), n_compartments, header.n_species), "i8"
+        )
+        self._times = np.zeros(self._layout.depth)
+        self._n_buffered = 0
+        self._frames: list[tuple[float, int, dict[str, np.ndarray]]] = []
+        self._n_cells = 0
+        self._statistics: dict[str, float] = {}
+
+    # ------------------------------------------------------------------ recording
+
+    def append_record(self, simulation: Recordable) -> None:
+        """Take counts, events since the previous record and signals of every replicate."""
+        row = self._n_buffered
+        tally = np.array(simulation.tally, "i8")
+        received = np.array(simulation.received, "i8")
+        for path, values in self._values(simulation, tally, received):
+            self._courses[path].rows[:, row] = values
+        self._times[row] = simulation.time_h
+        self._statistics = dict(simulation.statistics)
+        self._previous_tally, self._previous_received = tally, received
+        self._n_buffered = row + 1
+        is_due = time.monotonic() - self._last_flush >= self._flush_seconds
+        if self.n_records == 0 or is_due or self._n_buffered == len(self._times):
+            self.commit()
+
+    def append_snapshot(self, simulation: Recordable, replicate: int = 0) -> None:
+        """Take every agent of one replicate; ``replicate`` counts within this file."""
+        agents = simulation.agents(replicate)
+        columns = {}
+        for name, dataset in self._layout.columns.items():
+            if name not in agents:
+                raise RecordError(
+                    f"{self.path}: the snapshot at {simulation.time_h:g} h lacks the column"
+                    f" '{name}', got {', '.join(agents)}; this is a mistake in mst_abm, report it."
+                )
+            columns[name] = np.asarray(agents[name]).astype(dataset.dtype)
+        number = int(self.header.replicates[replicate])
+        self._frames.append((simulation.time_h, number, columns))
+        if sum(len(frame[2]["species"]) for frame in self._frames) >= MAX_PENDING_CELLS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what is buffered, flush, then raise the counters and flush again.
+
+        HDF5 keeps no order between datasets, hence two flushes. Stopped half way and called again,
+        it writes the same rows to the same places.
+        """
+        with _speaking(self.path):
+            n, first = self._n_buffered, self.n_records
+            if n:
+                for series in self._courses.values():
+                    series.write(first, n)
+            n_cells = self._write_frames()
+            self._file.flush()
+            time_axis = self._file["time"]
+            time_axis.resize(first + n, axis=0)
+            time_axis[first:] = self._times[:n]
+            for name, value in self._statistics.items():
+                self._set(member_path(f"statistics/{name}"), value)
+            self._set("wall_seconds", time.monotonic() - self._start)
+            self._set("n_snapshot_cells", n_cells)
+            self._set("n_snapshots", self.n_snapshots + len(self._frames))
+            self._set("n_records", first + n)
+            self._file.flush()
+        self._n_cells = n_cells
+        self.n_snapshots += len(self._frames)
+        self._frames = []
+        self.n_records, self._n_buffered = first + n, 0
+        self._last_flush = time.monotonic()
+        if self._current != self.path and self.n_records:
+            os.replace(self._current, self.path)
+            self._current = self.path
+
+    def finish(
+        self,
+        *,
+        endpoints: Mapping[str, np.ndarray] | None = None,
+        observed: Observed | None = None,
+        digest: str = "",
+    ) -> None:
+        """Write what is known only at the end; names must have been declared in the header."""
+        with _speaking(self.path):
+            names = [endpoint.name for endpoint in self.header.endpoints]
+            for name, values in (endpoints or {}).items():
+                self._file["clinic/value"][:, names.index(name)] = values
+            if observed is not None:
+                n = len(observed.time_h)
+                for name, values in observed.values.items():
+                    dataset = self._file[member_path(f"observed/{name}")]
+                    dataset.resize(n, axis=1)
+                    dataset[:] = values
+                axis = self._file["observed/sample_time"]
+                axis.resize(n, axis=0)
+                axis[:] = observed.time_h
+            self._set("digest", np.bytes_(digest))
+            self._file.flush()
+
+    def close(self, status: str = "complete") -> None:
+        """Commit, say how it ended, close. A file without any record is removed."""
+        if status not in STATUSES:
+            raise ValueError(f"status is one of {', '.join(STATUSES)}, got {status!r}")
+        if not self._is_open:
+            return
+        self.commit()
+        if self.n_records == 0:
+            self._discard()
+            return
+        with _speaking(self.path):
+            self._set("status", np.bytes_(status))
+            self._file.flush()
+            self._file.close()
+        self._is_open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close("complete")
+        else:
+            self.close("interrupted" if kind is KeyboardInterrupt else "failed")
+
+    # ------------------------------------------------------------------ creation
+
+    def _place(self, force: bool) -> Path:
+        """Where to create the file; refuse with one sentence what cannot work."""
+        folder = self.path.parent
+        if not folder.is_dir():
+            raise RecordError(
+                f"{self.path}: expected an existing folder, there is no '{folder}'; make it first."
+            )
+        if self.path.is_dir():
+            raise RecordError(
+                f"{self.path}: expected the name of a file, got a folder; add a name."
+            )
+        if not os.access(folder, os.W_OK):
+            raise RecordError(
+                f"{self.path}: the folder '{folder}' cannot be written to; choose another place."
+            )
+        if not self.path.exists():
+            return self.path
+        if not force:
+            raise RecordError(
+                f"{self.path}: this file exists and is never overwritten unasked; choose another"
+                " name or use --force."
+            )
+        partial = self.path.with_name(f"{self.path.name}.partial-{os.getpid()}")
+        partial.unlink(missing_ok=True)
+        return partial
+
+    # ------------------------------------------------------------------ writing
+
+    def _values(
+        self, simulation: Recordable, tally: np.ndarray, received: np.ndarray
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """What goes into every time course at one record."""
+        for name, values in simulation.counts.items():
+            yield f"counts/{name}", values
+        if self.header.has_handover:
+            new = received - self._previous_received
+            for m, name in enumerate(self.header.compartments["compartment"]):
+                yield f"received/{name}", new[:, m]
+            for name, values in simulation.waiting.items():
+                yield f"waiting/{name}", values
+        yield "events/tally", tally - self._previous_tally
+        levels = simulation.signals
+        for i, name in enumerate(self.header.signals):
+            yield f"signals/{name}", levels[:, i]
+
+    def _write_frames(self) -> int:
+        """Append the pending snapshots; return the rows of the columns that are then in use."""
+        n_cells = self._n_cells
+        if not self._frames:
+            return n_cells
+        sizes = np.array([len(columns["species"]) for _, _, columns in self._frames], "i8")
+        end = n_cells + int(sizes.sum())
+        for name, dataset in self._layout.columns.items():
+            dataset.resize(end, axis=0)
+            dataset[n_cells:] = np.concatenate([columns[name] for _, _, columns in self._frames])
+        self._layout.scales["cell"].resize(end, axis=0)
+        index = {
+            "time": [frame[0] for frame in self._frames],
+            "replicate": [frame[1] for frame in self._frames],
+            "start": n_cells + np.cumsum(sizes) - sizes,
+            "size": sizes,
+        }
+        n_frames = self.n_snapshots + len(self._frames)
+        for name, values in index.items():
+            dataset = self._file[f"snapshots/frame_{name}"]
+            dataset.resize(n_frames, axis=0)
+            dataset[self.n_snapshots :] = values
+        self._layout.scales["frame"].resize(n_frames, axis=0)
+        return end
+
+    def _set(self, path: str, value: Any) -> None:
+        self._file[path][()] = value
+
+    def _discard(self) -> None:
+        """Close and remove a file that holds no record; an older one of that name stays."""
+        self._file.close()
+        self._is_open = False
+        self._current.unlink(missing_ok=True)
+
+
+@contextmanager
+def _speaking(path: Path) -> Iterator[None]:
+    """Turn an error of the disc into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise RecordError(f"{path}: the disc is full; free some space.") from error
+        raise RecordError(f"{path}: could not be written ({error}); check the disc.") from error

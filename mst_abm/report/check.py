@@ -1,0 +1,158 @@
+"""What a scenario will do and how large it is, before anything runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mst_abm.model.compile import CompiledModel, compile_model
+from mst_abm.model.definition import Compartment
+from mst_abm.model.english import count_assumptions, read_back
+from mst_abm.report.summary import duration, number
+from mst_abm.runs.initial import expected_number, tube_sites
+from mst_abm.scenario.definition import Scenario
+
+# above this share of taken sites, cells have no room to divide and move
+MOST_OCCUPIED = 0.85
+
+
+@dataclass(frozen=True)
+class Check:
+    """The text to print and the reasons not to run, one sentence each."""
+
+    text: str
+    refusals: tuple[str, ...] = ()
+
+
+def check_scenario(scenario: Scenario) -> Check:
+    """Compile a scenario and describe it; nothing is simulated.
+
+    Raises
+    ------
+    ModelError
+        If the rules contradict each other.
+    """
+    entering = [product for i in scenario.infusions for _, product, _ in i.cells]
+    entering += [reset.product for reset in scenario.resets]
+    compiled = compile_model(scenario.model, entering)
+    lines = _head(scenario)
+    lines += _rules(scenario)
+    lines += _protocol(scenario)
+    refusals: list[str] = []
+    lines += _spaces(scenario, refusals)
+    n, total = count_assumptions(scenario.model)
+    lines += [
+        "",
+        f"species: {len(compiled.species) - 1}, kinds of event: {len(compiled.tallies)}",
+        f"memory: about {_bytes(_memory(scenario, compiled))} for each replicate",
+        f"assumptions: {n} of {total} numbers",
+    ]
+    return Check("\n".join(lines) + "\n", tuple(refusals))
+
+
+def initial_cells(scenario: Scenario, compartment: Compartment) -> float:
+    """Expected simulated cells of a compartment at the start, anatomy included."""
+    total = 0.0
+    for item in scenario.model.initial:
+        if item.compartment == compartment.name:
+            cells = expected_number(item, compartment)
+            if item.placement == "tubes" and item.amount == 0:
+                cells = len(tube_sites(compartment, item.spacing, item.radius))
+            total += cells
+    return total * (compartment.patches if compartment.kind == "lattice" else 1)
+
+
+def _head(scenario: Scenario) -> list[str]:
+    run = scenario.run
+    snapshots = (
+        f", snapshots every {duration(run.snapshots_every_h)}" if run.snapshots_every_h else ""
+    )
+    return [
+        f"{scenario.name}: {duration(run.until_h)}, seed {run.seed}, exchange every"
+        f" {duration(run.exchange_h)}, counts every {duration(run.counts_every_h)}{snapshots}"
+    ]
+
+
+def _rules(scenario: Scenario) -> list[str]:
+    return ["", *(str(sentence) for sentence in read_back(scenario.model))]
+
+
+def _protocol(scenario: Scenario) -> list[str]:
+    acts = [
+        (dose.start_h, f"{dose.drug} {number(dose.amount_mg)} mg {_over(dose.duration_h)}")
+        for dose in scenario.doses
+    ]
+    acts += [
+        (i.at_h, f"{i.label}, {number(sum(n for _, _, n in i.cells))} cells")
+        for i in scenario.infusions
+    ]
+    acts += [
+        (r.at_h, f"{r.compartment}.{r.product.text or r.product.type} set to {number(r.number)}")
+        for r in scenario.resets
+    ]
+    if not acts:
+        return []
+    width = max(len(duration(at)) for at, _ in acts)
+    return ["", "protocol", *(f"  {duration(at):>{width}}  {text}" for at, text in sorted(acts))]
+
+
+def _over(hours: float) -> str:
+    return f"over {duration(hours)}" if hours else "at once"
+
+
+def _spaces(scenario: Scenario, refusals: list[str]) -> list[str]:
+    """One line per compartment: cells, sites, occupancy, part of the body."""
+    lines = ["", f"{'compartment':<16} {'cells':>12} {'sites':>12} {'taken':>7} {'of body':>10}"]
+    for compartment in scenario.model.compartments:
+        cells = initial_cells(scenario, compartment)
+        sites = compartment.capacity
+        if compartment.kind == "lattice":
+            sites = compartment.patches * math.prod(compartment.shape)
+        taken = cells / sites if sites else math.nan
+        lines.append(
+            f"{compartment.name:<16} {number(round(cells)):>12} {number(sites) if sites else '-':>12}"
+            f" {f'{taken:.0%}' if sites else '-':>7} {compartment.share:>10.3g}"
+        )
+        if compartment.kind == "lattice" and taken > MOST_OCCUPIED:
+            refusals.append(
+                f"{scenario.path or scenario.name}: compartment '{compartment.name}': expected at most"
+                f" {MOST_OCCUPIED:.0%} of the sites taken, got {taken:.0%}; place fewer cells or"
+                " make the spacing smaller."
+            )
+    return lines
+
+
+def _memory(scenario: Scenario, compiled: CompiledModel) -> int:
+    """Bytes of the state of one replicate: what the engine would allocate."""
+    from mst_abm.engine.state import make_state
+
+    mixed = [c for c in scenario.model.compartments if c.kind == "mixed"]
+    slots = [c.capacity or max(16, int(1.25 * initial_cells(scenario, c))) for c in mixed]
+    state = make_state(
+        compiled.tables._replace(has_identity=scenario.run.records_identity),
+        compiled.geometry,
+        replicates=np.arange(1),
+        n_tallies=len(compiled.tallies),
+        signals=np.zeros(len(scenario.model.signals)),
+        n_fields=len(compiled.fields),
+        slots=np.array(slots, np.int64),
+    )
+    return sum(
+        _nbytes(part) for part in (state.lattice, state.mixed, state.pool, state.outbox, state.body)
+    )
+
+
+def _nbytes(part: object) -> int:
+    if isinstance(part, np.ndarray):
+        return part.nbytes
+    return sum(_nbytes(p) for p in part) if isinstance(part, tuple) else 0
+
+
+def _bytes(n: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} GB"

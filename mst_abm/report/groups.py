@@ -1,0 +1,99 @@
+"""Which species a person wants to see as one line: type, split by what a cell keeps for life."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mst_abm.records.reader import Run
+
+
+@dataclass(frozen=True)
+class Group:
+    """Species shown as one: their sum is int64 (replicate, time)."""
+
+    type: str
+    values: tuple[str, ...]
+    counts: np.ndarray
+
+    @property
+    def label(self) -> str:
+        """Type and, in front of it, what sets it apart: "donor cd8"."""
+        return " ".join((*(v for v in self.values if v), self.type))
+
+
+def lasting_axes(run: Run) -> list[str]:
+    """Axes that no event changes (origin, clone), as opposed to states (phase, status)."""
+    species = run.species
+    row = {name: i for i, name in enumerate(species["species"])}
+    changing: dict[str, None] = {}
+    channels = run.channels
+    for actor, partner, products in zip(
+        channels["actor"], channels["partner"], channels["products"], strict=True
+    ):
+        before = [row[name] for name in (actor, partner) if name in row]
+        for name in str(products).split(" + "):
+            if name not in row:
+                continue
+            after = row[name]
+            same = [i for i in before if species["type"][i] == species["type"][after]]
+            for axis in run.axes:
+                if same and all(species[axis][i] != species[axis][after] for i in same):
+                    changing[axis] = None
+    return [axis for axis in run.axes if axis not in changing]
+
+
+def fatal_rules(run: Run) -> set[str]:
+    """Rules whose events leave fewer cells than before, those of cells that move on left out."""
+    channels, changes = run.channels, run.stoichiometry
+    lost = np.zeros(len(channels["rule"]), "i8")
+    is_cell = changes["species"] != 0
+    np.add.at(lost, changes["channel"][is_cell], changes["cells"][is_cell])
+    is_fatal = (lost < 0) & ~np.isin(channels["verb"], ("leave", "arrive", "move"))
+    return set(map(str, channels["rule"][is_fatal]))
+
+
+def groups_of(run: Run, *, most: int = 16) -> dict[str, list[Group]]:
+    """Cells of every compartment by type and by lasting axes, in the same way everywhere.
+
+    Axes are taken in the order of the model as long as no compartment gets more than ``most``
+    groups. Anatomy and what never occurs are left out. If a model has one type only, its first
+    state that gives several groups splits it instead.
+    """
+    names = run.compartment_names
+    axes = lasting_axes(run)
+    finest = {name: _present(run, name, axes) for name in names}
+    chosen: list[str] = []
+    for axis in axes:
+        wanted = [a for a in axes if a in (*chosen, axis)]
+        sizes = [len(_merged(finest[name], axes, wanted)) for name in names]
+        before = [len(_merged(finest[name], axes, chosen)) for name in names]
+        if max(sizes, default=0) <= most and sizes != before:
+            chosen = wanted
+    groups = {name: _merged(finest[name], axes, chosen) for name in names}
+    if max(map(len, groups.values()), default=0) == 1:
+        for axis in run.axes:
+            finer = {name: _present(run, name, [axis]) for name in names}
+            if 1 < max(map(len, finer.values())) <= most:
+                return finer
+    return groups
+
+
+def _present(run: Run, compartment: str, axes: list[str]) -> list[Group]:
+    static = set(run.species["type"][run.species["is_static"].astype(bool)])
+    return [
+        Group(key[0], key[1:], counts)
+        for key, counts in run.counts_by(compartment, "type", *axes).items()
+        if key[0] not in static and counts.any()
+    ]
+
+
+def _merged(groups: list[Group], axes: list[str], kept: list[str]) -> list[Group]:
+    """Groups that differ only in axes not kept become one."""
+    places = [i for i, axis in enumerate(axes) if axis in kept]
+    sums: dict[tuple[str, ...], np.ndarray] = {}
+    for group in groups:
+        key = (group.type, *(group.values[i] for i in places))
+        sums[key] = sums[key] + group.counts if key in sums else group.counts
+    return [Group(key[0], key[1:], counts) for key, counts in sums.items()]

@@ -1,0 +1,154 @@
+"""A short table of what happened in a run, as plain text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mst_abm.records.reader import Run
+from mst_abm.report.groups import Group, fatal_rules, groups_of
+
+MOST_GROUPS = 16
+MOST_RULES = 8
+DISCLAIMER = "A research instrument; nothing here is advice on treating patients."
+
+
+def summary(run: Run) -> str:
+    """Start, lowest and final count of every kind of cell, events by rule, endpoints, the file.
+
+    With several replicates every number is the median over them.
+    """
+    lines = _head(run)
+    if run.n_records:
+        lines += _cells(run)
+        lines += _events(run)
+    lines += _given(run)
+    lines += _endpoints(run)
+    lines += _tail(run)
+    return "\n".join(lines) + "\n"
+
+
+def number(value: float) -> str:
+    """A count or a quantity in at most nine characters."""
+    if not np.isfinite(value):
+        return "-"
+    if value == int(value) and abs(value) < 1e7:
+        return f"{int(value):,}"
+    if 0.01 <= abs(value) < 1e4:
+        return f"{value:.4g}"
+    return f"{value:.3g}"
+
+
+def duration(hours: float) -> str:
+    """Hours below two days, days from there on."""
+    return f"{hours:.4g} h" if abs(hours) < 48 else f"{hours / 24:.4g} d"
+
+
+def _head(run: Run) -> list[str]:
+    n = len(run.replicates)
+    last = run.times_h[-1] if run.n_records else 0.0
+    word = "replicate" if n == 1 else "replicates, medians are shown"
+    seed = run.attributes["seed"]
+    return [
+        f"{run.name}: {run.status}, {duration(last)} simulated, seed {seed}, {n} {word}",
+        "all counts are simulated cells",
+    ]
+
+
+def _cells(run: Run) -> list[str]:
+    """One table for each compartment, all of one width."""
+    tables = groups_of(run, most=MOST_GROUPS)
+    shares = dict(zip(run.compartment_names, run.compartments["share"], strict=True))
+    titles = {name: _title(name, float(share)) for name, share in shares.items()}
+    labels = [f"  {group.label}" for groups in tables.values() for group in groups]
+    width = max(len(text) for text in (*titles.values(), *labels))
+    columns = f"{'start':>9}  {'lowest':>9} {'at':>8}  {'highest':>9} {'at':>8}  {'end':>9}"
+    lines: list[str] = []
+    for name, groups in tables.items():
+        lines += ["", f"{titles[name]:<{width}}  {columns if groups else 'none'}"]
+        lines += [f"{'  ' + group.label:<{width}}  {_row(run, group)}" for group in groups]
+    return lines
+
+
+def _title(compartment: str, share: float) -> str:
+    return compartment if share == 1 else f"{compartment} ({share:.2g} of the body)"
+
+
+def _row(run: Run, group: Group) -> str:
+    counts, times = group.counts, run.times_h
+    start, end = _median(counts[:, 0]), _median(counts[:, -1])
+    low, high = _median(counts.min(axis=1)), _median(counts.max(axis=1))
+    low_at = duration(float(np.median(times[counts.argmin(axis=1)])))
+    high_at = duration(float(np.median(times[counts.argmax(axis=1)])))
+    return f"{start:>9}  {low:>9} {low_at:>8}  {high:>9} {high_at:>8}  {end:>9}"
+
+
+def _median(values: np.ndarray) -> str:
+    return number(float(np.median(values)))
+
+
+def _events(run: Run) -> list[str]:
+    """Deaths by the rule that caused them, then the other rules that acted most."""
+    rows = list(run.events_by("rule", "verb").items())
+    totals = {key: float(np.median(n.sum(axis=1))) for key, n in rows if n.any()}
+    if not totals:
+        return ["", "events: none"]
+    fatal = fatal_rules(run)
+    ranked = sorted(totals.items(), key=lambda item: (-item[1], item[0]))
+    deaths = [(rule, n) for (rule, _), n in ranked if rule in fatal]
+    others = [(rule, n) for (rule, _), n in ranked if rule not in fatal]
+    lines = ["", f"events: {number(sum(totals.values()))}"]
+    for title, items in (("deaths by rule", deaths), ("other events by rule", others)):
+        if items:
+            width = max(len(rule) for rule, _ in items[:MOST_RULES])
+            lines += ["", title]
+            lines += [f"  {rule:<{width}}  {number(n):>9}" for rule, n in items[:MOST_RULES]]
+            if len(items) > MOST_RULES:
+                rest = sum(n for _, n in items[MOST_RULES:])
+                lines.append(f"  {len(items) - MOST_RULES} more rules, {number(rest)} together")
+    return lines
+
+
+def _given(run: Run) -> list[str]:
+    given = run.given
+    if not len(given["name"]):
+        return []
+    lines = ["", "given"]
+    seen: dict[tuple[str, str], list[int]] = {}
+    for i, key in enumerate(zip(given["name"], given["amount_unit"], strict=True)):
+        seen.setdefault((str(key[0]), str(key[1])), []).append(i)
+    for (name, unit), rows in seen.items():
+        amount = float(given["amount"][rows].sum())
+        times = f"{len(rows)} times from" if len(rows) > 1 else "at"
+        lines.append(
+            f"  {name}: {number(amount)} {unit}, {times} {duration(given['start'][rows[0]])}"
+        )
+    return lines
+
+
+def _endpoints(run: Run) -> list[str]:
+    table = run.endpoint_table
+    if not len(table["endpoint"]):
+        return []
+    lines = ["", "endpoints"]
+    for name, unit, description in zip(
+        table["endpoint"], table["unit"], table["description"], strict=True
+    ):
+        values = run.endpoints[name]
+        reached = values[np.isfinite(values)]
+        value = number(float(np.median(reached))) if len(reached) else "not reached"
+        of = f" ({len(reached)} of {len(values)})" if 0 < len(reached) < len(values) else ""
+        shown_unit = f" {unit}" if unit not in ("", "1") and len(reached) else ""
+        note = f"  ({description})" if description else ""
+        lines.append(f"  {name}: {value}{shown_unit}{of}{note}")
+    return lines
+
+
+def _tail(run: Run) -> list[str]:
+    attributes = run.attributes
+    lines = [""]
+    if "n_numbers" in attributes:
+        n, total = int(attributes["n_assumptions"]), int(attributes["n_numbers"])
+        lines.append(f"assumptions: {n} of {total} numbers")
+    lines.append(f"file: {run.path} ({run.n_records} records, {run.n_snapshots} snapshots)")
+    lines.append(DISCLAIMER)
+    return lines

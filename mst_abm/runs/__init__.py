@@ -1,0 +1,1 @@
+"""Runs: one simulation, a run written to a file, an ensemble."""

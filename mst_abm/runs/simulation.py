@@ -1,0 +1,414 @@
+"""A batch of replicates of one scenario, advanced from exchange edge to exchange edge."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from mst_abm.engine import status as codes
+from mst_abm.engine.advance import advance_bodies
+from mst_abm.engine.place import infuse, populate, reset_number
+from mst_abm.engine.rng import make_draws
+from mst_abm.engine.state import (
+    digest_body,
+    enlarge_mixed,
+    enlarge_outbox,
+    enlarge_pool,
+    make_rates,
+    make_state,
+)
+from mst_abm.engine.tables import Schedule
+from mst_abm.errors import EngineError, ModelError
+from mst_abm.model.compile import compile_model
+from mst_abm.model.species import resolve
+from mst_abm.runs.initial import build_items
+from mst_abm.runs.timetable import given_levels, multiples, run_edges
+from mst_abm.scenario.definition import Scenario
+from mst_abm.units import quantity
+
+#: Windows handed to the engine in one call: short enough to answer Ctrl-C and show progress.
+WINDOWS_PER_CALL = 48
+
+
+class Simulation:
+    """Replicates ``first_replicate ... first_replicate + replicates - 1`` of a scenario.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    seed : int, optional
+        Instead of the scenario's own; 0 <= seed < 2**64.
+    replicates, first_replicate : int
+        Addresses of the draws: replicate i gives the same bits alone or among others.
+    threads : int
+        Bodies are shared out; results do not depend on it.
+
+    Raises
+    ------
+    ModelError
+        If the rules contradict each other or cells do not fit.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int | None = None,
+        replicates: int = 1,
+        first_replicate: int = 0,
+        threads: int = 1,
+    ) -> None:
+        self.scenario = scenario
+        self.seed = scenario.run.seed if seed is None else seed
+        self.replicates, self.first_replicate = replicates, first_replicate
+        self.threads = max(1, min(threads, replicates))
+        entering = [p for event in scenario.infusions for _, p, _ in event.cells]
+        entering += [event.product for event in scenario.resets]
+        self.compiled = compile_model(scenario.model, entering)
+        self._types = {t.name: t for t in scenario.model.types}
+        self._places = {c.name: i for i, c in enumerate(scenario.model.compartments)}
+        items = build_items(self.compiled, self.compiled.updates)
+        self._arrivals = [
+            (event.at_h, self._entering(event.cells, "infusion")) for event in scenario.infusions
+        ]
+        self._resets = [
+            (event.at_h, self._entering([(event.compartment, event.product, event.number)], "set"))
+            for event in scenario.resets
+        ]
+        self.tables = self.compiled.tables._replace(
+            has_identity=scenario.run.records_identity, **self.compiled.updates.arrays()
+        )
+        self.geometry = self.compiled.geometry
+        self._edges = run_edges(scenario, self.compiled)
+        self._given = given_levels(scenario, self.compiled.given_signals, self._edges)
+        self._populate(items)
+        self._scratch = [
+            (make_rates(self.tables, self.geometry), make_draws()) for _ in range(self.threads)
+        ]
+        self.time_h = 0.0
+        self._interval = 0
+        self._apply_events()
+
+    # construction
+
+    def _entering(self, cells, where: str) -> list[tuple[int, int, int, float]]:
+        """(compartment, species, counter program, body-scale number) of cells that come in."""
+        rows = []
+        for compartment, product, number in cells:
+            species = resolve(product, None, self._types, where)
+            program = self.compiled.updates.program(None, species, product, "same")
+            rows.append(
+                (self._places[compartment], self.compiled.species_number(species), program, number)
+            )
+        return rows
+
+    def _populate(self, items) -> None:
+        tab, geo, compiled = self.tables, self.geometry, self.compiled
+        slots = np.zeros(len(geo.mixed_compartment), np.int64)
+        for q, m in enumerate(geo.mixed_compartment):
+            capacity = geo.spaces[m]["capacity"]
+            wanted = np.ceil(items.amount[items.compartment == m]).sum() + 1
+            slots[q] = capacity if capacity else max(16, int(1.25 * wanted))
+            if capacity and wanted - 1 > capacity:
+                raise ModelError(
+                    f"initial cells of '{compiled.compartment_names[m]}': {wanted - 1:.0f} cells "
+                    f"do not fit {capacity} sites."
+                )
+        replicates = np.arange(self.first_replicate, self.first_replicate + self.replicates)
+        self.state = make_state(
+            tab,
+            geo,
+            replicates=replicates,
+            n_tallies=len(compiled.tallies),
+            signals=np.array([s.initial for s in compiled.model.signals]),
+            n_fields=len(compiled.fields),
+            slots=slots,
+        )
+        masks = [[s.type == kind for s in compiled.species] for _, kind in compiled.fields]
+        sites = [int(p["last"] - p["first"]) for p in geo.patches]
+        missing = populate(
+            tab,
+            geo,
+            self.state.lattice,
+            self.state.mixed,
+            self.state.body,
+            items,
+            np.array([how == "distance" for how, _ in compiled.fields], bool),
+            np.array(masks, bool).reshape(len(masks), tab.n_species),
+            np.zeros(max(sites, default=1), np.int32),
+            self.seed,
+            0,
+            self.replicates,
+        )
+        if missing:
+            raise ModelError(
+                f"{missing} initial cells found no vacant site; lower their numbers or enlarge "
+                "the lattice."
+            )
+
+    # time
+
+    @property
+    def record_times_h(self) -> np.ndarray:
+        """Times at which counts are recorded, h."""
+        return multiples(self.scenario.run.counts_every_h, self.scenario.run.until_h)
+
+    @property
+    def snapshot_times_h(self) -> np.ndarray:
+        """Times at which all cells are recorded, h; none when snapshots are off."""
+        run = self.scenario.run
+        if run.snapshots_every_h <= 0:
+            return np.zeros(0)
+        return multiples(run.snapshots_every_h, run.until_h)
+
+    def advance(self, to: float | str) -> None:
+        """Run to a time, h or a text such as "8 d".
+
+        A time between two exchange edges becomes an edge of its own; what follows is then a
+        different, equally valid draw.
+
+        Raises
+        ------
+        EngineError
+            If the time lies in the past or beyond the run, or a rate is not finite.
+        """
+        goal = quantity(to, "time") if isinstance(to, str) else float(to)
+        if goal > self._edges[-1] * (1 + 1e-12) + 1e-9 or goal < self.time_h - 1e-9:
+            raise EngineError(
+                f"advance(to={to!r}): expected a time from {self.time_h:g} h to the end of the "
+                f"run at {self._edges[-1]:g} h; make run.until later."
+            )
+        at = int(np.searchsorted(self._edges, goal - 1e-9))
+        if abs(self._edges[min(at, len(self._edges) - 1)] - goal) > 1e-9:
+            self._edges = np.insert(self._edges, at, goal)
+            self._given = given_levels(self.scenario, self.compiled.given_signals, self._edges)
+        while self._interval < at:
+            stop = min(self._next_event(), at, self._interval + WINDOWS_PER_CALL)
+            self._run_windows(self._interval, stop)
+            self._interval = stop
+            self.time_h = float(self._edges[stop])
+            self._apply_events()
+
+    def _next_event(self) -> int:
+        """Interval at whose start the next infusion or reset falls."""
+        times = [t for t, _ in (*self._arrivals, *self._resets) if t > self.time_h + 1e-9]
+        if not times:
+            return len(self._edges)
+        return int(np.searchsorted(self._edges, min(times) - 1e-9))
+
+    def _run_windows(self, begin: int, end: int) -> None:
+        schedule = Schedule(
+            edges=self._edges[begin : end + 1],
+            first_window=begin + 1,
+            given=self._given[begin:end],
+        )
+        bounds = np.linspace(0, self.replicates, self.threads + 1).astype(int)
+        while True:
+            parts = list(zip(bounds[:-1], bounds[1:], self._scratch, strict=True))
+            if self.threads == 1:
+                results = [self._advance_part(schedule, *parts[0])]
+            else:
+                with ThreadPoolExecutor(self.threads) as pool:
+                    results = list(pool.map(lambda p: self._advance_part(schedule, *p), parts))
+            stopped = [(s, r) for s, r in results if s != codes.DONE]
+            if not stopped:
+                return
+            for code, body in stopped:
+                self._make_room(code, int(body))
+
+    def _advance_part(self, schedule: Schedule, first: int, last: int, scratch) -> tuple[int, int]:
+        state = self.state
+        return advance_bodies(
+            self.tables, self.geometry, state.lattice, state.mixed, state.pool, state.outbox,
+            state.body, schedule, *scratch, self.seed, first, last,
+        )  # fmt: skip
+
+    def _make_room(self, code: int, body: int) -> None:
+        """Enlarge what a kernel found full; the kernel then goes on where it stopped."""
+        if code == codes.NEED_SLOTS:
+            self._grow_slots(1)
+        elif code == codes.NEED_POOL:
+            enlarge_pool(self.tables, self.state)
+        elif code == codes.NEED_OUTBOX:
+            enlarge_outbox(self.tables, self.state)
+        elif code == codes.OUT_OF_DRAWS:
+            raise EngineError(
+                f"replicate {self.first_replicate + body} has more than 4.29e9 candidate events in "
+                "one exchange interval; shorten run.exchange."
+            )
+        else:
+            raise EngineError(
+                f"replicate {self.first_replicate + body} at {self.time_h:g} h: a rate became "
+                "infinite or undefined; look for a modifier without an upper bound."
+            )
+
+    def _grow_slots(self, extra: int | np.ndarray) -> None:
+        """Room for ``extra`` more cells than any body holds, and half as much again."""
+        mixed = self.state.mixed
+        used = mixed.bounds[:, : len(mixed.first) - 1, -1].max(axis=0)
+        have = np.diff(mixed.first)
+        capacity = self.geometry.spaces["capacity"][self.geometry.mixed_compartment]
+        # a compartment that is nearly full gets the room; others keep theirs
+        wanted = np.where(used + extra + used // 8 >= have, (used + extra) * 3 // 2 + 16, have)
+        if np.all(wanted <= have):
+            wanted = have * 2
+        wanted = np.where(capacity > 0, have, wanted)
+        enlarge_mixed(self.tables, self.state, wanted.astype(np.int64))
+
+    # protocol
+
+    def _apply_events(self) -> None:
+        """Infusions and resets that fall on the present edge."""
+        for at, cells in self._arrivals:
+            if abs(at - self.time_h) < 1e-9:
+                self._infuse(cells)
+        for at, cells in self._resets:
+            if abs(at - self.time_h) < 1e-9:
+                for compartment, species, program, number in cells:
+                    self._reset(compartment, species, program, int(number))
+
+    def _infuse(self, cells) -> None:
+        window = self._interval + 1
+        draw = 0
+        for compartment, species, program, number in cells:
+            expected = number * float(self.geometry.spaces[compartment]["share"])
+            q = int(self.geometry.spaces[compartment]["mixed_index"])
+            if q >= 0:
+                extra = np.zeros(len(self.geometry.mixed_compartment), np.int64)
+                extra[q] = int(expected) + 1
+                self._grow_slots(extra)
+            for r in range(self.replicates):
+                code = codes.NEED_POOL
+                while code == codes.NEED_POOL:
+                    state = self.state
+                    code, copies = infuse(
+                        self.tables, self.geometry, state.mixed, state.pool, state.body, self.seed,
+                        r, window, draw, compartment, species, program, expected,
+                    )  # fmt: skip
+                    if code == codes.NEED_POOL:
+                        raise EngineError(
+                            "an infusion into a lattice compartment is not supported; infuse into "
+                            "the mixed compartment it is fed from."
+                        )
+            draw += int(expected) + 2
+
+    def _reset(self, compartment: int, species: int, program: int, number: int) -> None:
+        q = int(self.geometry.spaces[compartment]["mixed_index"])
+        extra = np.zeros(len(self.geometry.mixed_compartment), np.int64)
+        extra[q] = number
+        self._grow_slots(extra)
+        for r in range(self.replicates):
+            reset_number(
+                self.tables, self.geometry, self.state.mixed, self.state.body, r, compartment,
+                species, program, number, self.seed, self._interval + 1,
+            )  # fmt: skip
+
+    # looking
+
+    @property
+    def counts(self) -> dict[str, np.ndarray]:
+        """Simulated cells, all patches of a body together: int64 (replicate, species) each."""
+        names = self.compiled.compartment_names
+        return {name: self.state.body.counts[:, m].copy() for m, name in enumerate(names)}
+
+    @property
+    def tally(self) -> np.ndarray:
+        """Events since the start: int64 (replicate, channel)."""
+        return self.state.body.tally.copy()
+
+    @property
+    def received(self) -> np.ndarray:
+        """Cells handed over to a compartment: int64 (replicate, compartment, species)."""
+        return self.state.body.received.copy()
+
+    @property
+    def waiting(self) -> dict[str, np.ndarray]:
+        """Cells in the waiting pools of lattice compartments: int64 (replicate,) each."""
+        geo, result = self.geometry, {}
+        for m, name in enumerate(self.compiled.compartment_names):
+            space = geo.spaces[m]
+            if space["is_lattice"]:
+                mine = slice(space["first_patch"], space["first_patch"] + space["patches"])
+                result[name] = self.state.pool.n[:, mine].sum(axis=1)
+        return result
+
+    @property
+    def signals(self) -> np.ndarray:
+        """Levels now: float64 (replicate, signal)."""
+        levels = self.state.body.signals.copy()
+        if self._interval == 0:
+            for i, signal in enumerate(self.compiled.model.signals):
+                if signal.kind == "drug":
+                    levels[:, i] = 0.0
+        return levels
+
+    @property
+    def statistics(self) -> dict[str, int]:
+        """Candidates tried and events executed, all replicates together."""
+        progress = self.state.body.progress
+        return {name: int(progress[name].sum()) for name in ("attempts", "executed")}
+
+    def agents(self, replicate: int = 0) -> dict[str, np.ndarray]:
+        """Every cell of one replicate as columns, lattices first.
+
+        compartment, patch (u1), species (u2), x, y, z (u2; 0 in mixed compartments),
+        counters_0 ... counters_3 (u2), and id, parent, birth_h, clone, generation when recorded.
+        """
+        geo, state, r = self.geometry, self.state, replicate
+        parts: list[dict[str, np.ndarray]] = []
+        for k, (m, first, last) in enumerate(geo.patches):
+            sites = np.nonzero(state.lattice.species[r, first:last])[0]
+            nx, ny = geo.spaces[m]["nx"], geo.spaces[m]["ny"]
+            place = {"x": sites % nx, "y": sites // nx % ny, "z": sites // (nx * ny)}
+            where = int(k - geo.spaces[m]["first_patch"])
+            parts.append(self._agent_columns(state.lattice, r, first + sites, m, where, place))
+        for q, m in enumerate(geo.mixed_compartment):
+            first = int(state.mixed.first[q])
+            slots = first + np.arange(int(state.mixed.bounds[r, q, -1]))
+            place = dict.fromkeys("xyz", np.zeros(len(slots), int))
+            parts.append(self._agent_columns(state.mixed, r, slots, m, 0, place))
+        return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+    def _agent_columns(self, store, r: int, index: np.ndarray, m: int, patch: int, place) -> dict:
+        species = store.species[r, index]
+        columns = {
+            "compartment": np.full(len(index), m, np.uint8),
+            "patch": np.full(len(index), patch, np.uint8),
+            "species": species,
+            **{axis: values.astype(np.uint16) for axis, values in place.items()},
+        }
+        counters = np.zeros((4, len(index)), np.uint16)
+        if self.tables.has_counters:
+            packed = store.counters[r, index]
+            types = np.array([s.type for s in self.compiled.species])
+            for name in self.compiled.layout.places:
+                mine = types[species] == name
+                for i, values in enumerate(self.compiled.layout.unpack(name, packed[mine])):
+                    counters[i, mine] = values
+        columns |= {f"counters_{i}": counters[i] for i in range(4)}
+        if self.tables.has_identity:
+            names = ("id", "parent", "birth", "clone", "generation")
+            records = store.identity[r, index]
+            columns |= {"birth_h" if n == "birth" else n: records[n] for n in names}
+        return columns
+
+    def digest(self, replicate: int | None = None) -> str:
+        """Hash of the full state, of one replicate (by place in the batch) or of all."""
+        if replicate is not None:
+            return digest_body(self.tables, self.geometry, self.state, replicate)
+        digest = hashlib.sha256()
+        for r in range(self.replicates):
+            digest.update(digest_body(self.tables, self.geometry, self.state, r).encode())
+        return digest.hexdigest()
+
+
+def simulate(scenario: Scenario, **options) -> Simulation:
+    """Run a scenario to its end and return the simulation. Options: those of `Simulation`."""
+    simulation = Simulation(scenario, **options)
+    simulation.advance(simulation.scenario.run.until_h)
+    return simulation
+
+
+__all__ = ["Simulation", "simulate"]

@@ -1,0 +1,94 @@
+"""When a run stops to exchange, and the signals that no cell influences.
+
+The edges of exchange intervals are a property of the scenario alone: multiples of the exchange
+interval, times of records and snapshots, starts and ends of doses, infusions, resets. A run that
+is stopped and continued on an edge therefore gives the same bits as one that is not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mst_abm.clinic.pharmacokinetics import concentration
+from mst_abm.engine.signals import NODE, NODE_WEIGHT
+from mst_abm.engine.tables import NODES
+from mst_abm.model.compile import CompiledModel
+from mst_abm.model.definition import Signal
+from mst_abm.scenario.definition import Scenario
+
+
+def multiples(step: float, until: float) -> np.ndarray:
+    """0, step, 2 step ... up to and including ``until``; only the ends when step is 0."""
+    if step <= 0.0:
+        return np.array([0.0, until])
+    inner = np.arange(0, int(until / step) + 1) * step
+    return np.append(inner[inner < until * (1 - 1e-12)], until)
+
+
+def needs_exchange(compiled: CompiledModel) -> bool:
+    """Whether anything passes between spaces or signals at edges."""
+    return bool(compiled.model.signals) or len(compiled.model.compartments) > 1
+
+
+def run_edges(scenario: Scenario, compiled: CompiledModel) -> np.ndarray:
+    """Edges of all exchange intervals of a run, h, increasing from 0."""
+    run = scenario.run
+    times = [multiples(run.counts_every_h, run.until_h)]
+    if run.snapshots_every_h > 0:
+        times.append(multiples(run.snapshots_every_h, run.until_h))
+    if needs_exchange(compiled):
+        times.append(multiples(run.exchange_h, run.until_h))
+    for dose in scenario.doses:
+        times.append(np.array([dose.start_h, dose.start_h + dose.duration_h]))
+    events = [e.at_h for e in (*scenario.infusions, *scenario.resets)]
+    edges = np.unique(np.round(np.concatenate([*times, np.array(events)]), 9))
+    return edges[(edges >= 0.0) & (edges <= run.until_h)]
+
+
+def drug_level(scenario: Scenario, name: str, times: np.ndarray) -> np.ndarray:
+    """Plasma concentration of a drug, umol/L, at times in h."""
+    drug = next(d for d in scenario.drugs if d.name == name)
+    doses = [d for d in scenario.doses if d.drug == name]
+    return concentration(drug, doses, times, patient=scenario.patient)
+
+
+def given_levels(scenario: Scenario, signals: tuple[Signal, ...], edges: np.ndarray) -> np.ndarray:
+    """Signals that do not depend on cells, at the nodes and the end of every interval.
+
+    Returns
+    -------
+    float64, shape (intervals, signals, NODES + 1)
+    """
+    widths = np.diff(edges)
+    places = np.append(NODE, 1.0)
+    times = edges[:-1, None] + widths[:, None] * places
+    levels = np.zeros((len(widths), len(signals), NODES + 1))
+    for i, signal in enumerate(signals):
+        if signal.kind == "drug":
+            levels[:, i] = drug_level(scenario, signal.drug, times)
+        else:
+            levels[:, i] = _metabolite(scenario, signal, edges[:-1], widths, places)
+    return levels
+
+
+def _metabolite(
+    scenario: Scenario, signal: Signal, starts: np.ndarray, widths: np.ndarray, places: np.ndarray
+) -> np.ndarray:
+    """ds/dt = k (C/(C + h) - s): exact decay, input by Gauss-Legendre between nodes."""
+    k, half = signal.clearance, signal.saturates_at
+    ends = widths[:, None] * places
+    begins = np.hstack([np.zeros((len(widths), 1)), ends[:, :-1]])
+    spans = ends - begins
+    inner = starts[:, None, None] + begins[..., None] + spans[..., None] * NODE
+    level = drug_level(scenario, signal.drug, inner)
+    uptake = level / (level + half)
+    decay = np.exp(-k * spans[..., None] * (1.0 - NODE))
+    gain = k * spans * np.sum(NODE_WEIGHT * uptake * decay, axis=-1)
+    kept = np.exp(-k * spans)
+    result = np.zeros_like(gain)
+    s = signal.initial
+    for w in range(len(widths)):
+        for n in range(len(places)):
+            s = s * kept[w, n] + gain[w, n]
+            result[w, n] = s
+    return result

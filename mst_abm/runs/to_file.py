@@ -1,0 +1,174 @@
+"""One run into one record file: advance from record to record, whatever happens close the file.
+
+Takes a scenario and a simulation, gives numbers to the writer. Computes nothing of its own, so
+that a run in memory and a run into a file are the same run.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mst_abm.model.english import count_assumptions
+from mst_abm.records.schema import Given, Header
+from mst_abm.records.writer import RunWriter
+
+if TYPE_CHECKING:
+    from mst_abm.scenario.definition import Scenario
+
+STREAM_RULE = (
+    "Philox 4x32-10, doi:10.1145/2063384.2063405; key: the seed; counter: candidate within the"
+    " exchange interval, interval, purpose and place, replicate"
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is; ``n_cells`` and ``n_events`` over all replicates."""
+
+    time_h: float
+    until_h: float
+    n_cells: int
+    n_events: int
+    seconds: float
+
+
+def run_to_file(
+    scenario: Scenario,
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    seed: int | None = None,
+    replicates: int = 1,
+    first_replicate: int = 0,
+    threads: int = 1,
+    snapshot_replicates: int = 1,
+    progress: Callable[[Progress], None] | None = None,
+    simulation: Any = None,
+) -> None:
+    """Run a scenario to its end and record it.
+
+    Snapshots are taken of the first ``snapshot_replicates`` replicates. ``simulation`` overrides
+    the one that would be made from the scenario. An interruption (Ctrl-C) leaves a readable file
+    with status "interrupted" and is raised again.
+
+    Raises
+    ------
+    RecordError
+        If the file cannot be made; an existing one needs ``force``.
+    """
+    sim = simulation
+    if sim is None:
+        from mst_abm.runs.simulation import Simulation
+
+        sim = Simulation(
+            scenario,
+            seed=seed,
+            replicates=replicates,
+            first_replicate=first_replicate,
+            threads=threads,
+        )
+    until_h = float(scenario.run.until_h)
+    records = _times(sim.record_times_h)
+    snapshots = _times(sim.snapshot_times_h)
+    header = header_of(
+        sim,
+        seed=scenario.run.seed if seed is None else seed,
+        replicates=first_replicate + np.arange(replicates),
+        threads=threads,
+    )
+    started = time.monotonic()
+    with RunWriter(path, header, force=force) as writer:
+        for time_h in sorted({*records, *snapshots}):
+            sim.advance(time_h)
+            if time_h in records:
+                writer.append_record(sim)
+            if time_h in snapshots:
+                for replicate in range(min(snapshot_replicates, replicates)):
+                    writer.append_snapshot(sim, replicate)
+            if progress is not None:
+                n_cells = sum(int(counts[:, 1:].sum()) for counts in sim.counts.values())
+                seconds = time.monotonic() - started
+                progress(Progress(time_h, until_h, n_cells, int(sim.tally.sum()), seconds))
+        writer.finish(digest=sim.digest())
+
+
+def header_of(sim: Any, *, seed: int, replicates: np.ndarray, threads: int) -> Header:
+    """Everything the file says about a run before it starts."""
+    scenario, compiled = sim.scenario, sim.compiled
+    n_assumptions, n_numbers = count_assumptions(scenario.model)
+    return Header(
+        name=scenario.name,
+        seed=seed,
+        replicates=np.asarray(replicates, "i8"),
+        scenario_text=scenario.resolved_text,
+        model_text=scenario.model_text,
+        species=_species_table(compiled),
+        compartments=_compartment_table(compiled.model.compartments),
+        channels=_channel_table(compiled.tallies),
+        signals={signal.name: signal.unit for signal in compiled.model.signals},
+        stoichiometry=compiled.stoichiometry,
+        given=_given(scenario),
+        statistics=tuple(sim.statistics),
+        has_handover=len(compiled.model.compartments) > 1 or bool(scenario.infusions),
+        has_identity=bool(scenario.run.records_identity),
+        n_records_expected=len(sim.record_times_h),
+        attributes={
+            "threads": threads,
+            "stream_rule": STREAM_RULE,
+            "n_numbers": n_numbers,
+            "n_assumptions": n_assumptions,
+        },
+    )
+
+
+def _times(values: Any) -> set[float]:
+    return {float(value) for value in values}
+
+
+def _species_table(compiled: Any) -> dict[str, np.ndarray]:
+    static = {t.name for t in compiled.model.types if t.is_static}
+    axes = dict.fromkeys(axis for t in compiled.model.types for axis in t.axes)
+    species = compiled.species
+    columns = {
+        "species": [s.name for s in species],
+        "type": [s.type for s in species],
+        "is_static": [s.type in static for s in species],
+    }
+    for axis in axes:
+        columns[axis] = [dict(s.values).get(axis, "") for s in species]
+    return {name: np.array(values) for name, values in columns.items()}
+
+
+def _compartment_table(compartments: Any) -> dict[str, np.ndarray]:
+    def shape(c: Any) -> tuple[int, ...]:
+        return (*c.shape, 1, 1, 1)[:3] if c.kind == "lattice" else (0, 0, 0)
+
+    return {
+        "compartment": np.array([c.name for c in compartments]),
+        "kind": np.array([c.kind for c in compartments]),
+        "patches": np.array([c.patches for c in compartments], "i8"),
+        "shape": np.array([shape(c) for c in compartments], "i8").reshape(-1, 3),
+        "spacing": np.array([c.spacing for c in compartments], "f8"),
+        "volume": np.array([c.volume for c in compartments], "f8"),
+        "share": np.array([c.share for c in compartments], "f8"),
+    }
+
+
+def _channel_table(tallies: Any) -> dict[str, np.ndarray]:
+    names = ("rule", "verb", "compartment", "actor", "partner", "products")
+    return {name: np.array([str(getattr(t, name)) for t in tallies]) for name in names}
+
+
+def _given(scenario: Scenario) -> tuple[Given, ...]:
+    doses = [Given(d.drug, d.start_h, d.duration_h, d.amount_mg, "mg") for d in scenario.doses]
+    infusions = [
+        Given(i.label, i.at_h, 0.0, float(sum(number for *_, number in i.cells)), "cell")
+        for i in scenario.infusions
+    ]
+    return tuple(sorted(doses + infusions, key=lambda given: (given.start_h, given.name)))

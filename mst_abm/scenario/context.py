@@ -1,0 +1,62 @@
+"""What the readers of the sections share: the tree, its problems, and the names known so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mst_abm.errors import did_you_mean
+from mst_abm.model.definition import Compartment, NumberClass, Pattern, Product
+from mst_abm.scenario.document import Keys, Node
+from mst_abm.scenario.patterns import Vocabulary
+from mst_abm.scenario.problems import Problems, WordError
+
+
+@dataclass
+class Context:
+    """Filled section by section, in the order of ``loading``.
+
+    ``names`` holds all names of each section as written, so that a name whose definition has a
+    mistake of its own is not reported as unknown too.
+    """
+
+    tree: Node
+    problems: Problems
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    switches: dict[str, bool] = field(default_factory=dict)
+    compartments: dict[str, Compartment] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    #: Factors that ``fraction_of`` may name.
+    fractions: dict[str, float] = field(default_factory=dict)
+    #: Cells that enter a lattice from its pool: (where said, compartment, product, reactant).
+    entries: list[tuple[Keys, str, Product, Pattern | None]] = field(default_factory=list)
+
+    def raw(self, *keys: str | int) -> Any:
+        """The plain value at keys, None where there is none."""
+        node: Node | None = self.tree
+        for key in keys:
+            node = node.get(key) if node is not None else None
+        return node.plain() if node is not None else None
+
+    def known(self, section: str, name: str, what: str) -> str:
+        """The name, if its section has it."""
+        names = self.names.get(section, [])
+        if name not in names:
+            raise WordError(f"unknown {what} '{name}'{did_you_mean(name, names)}")
+        return name
+
+    def is_on(self, switch: str | None, keys: Keys) -> bool:
+        """Whether what hangs on a switch is in the model."""
+        if switch is None:
+            return True
+        with self.problems.at(*keys, "switch"):
+            return self.switches.get(self.known("switches", switch, "switch"), True)
+        return True
+
+
+def number_class(given: NumberClass | None, source: str) -> NumberClass:
+    """The class of a number: as given, else an assumption if its source says so."""
+    if given is not None:
+        return given
+    return "assumption" if source.strip().lower() == "assumption" else "measured"

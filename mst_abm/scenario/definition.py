@@ -1,0 +1,45 @@
+"""What a person asks for, checked and in base units: the input of a simulation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mst_abm.clinic.patient import Donor, Patient
+from mst_abm.clinic.pharmacokinetics import Drug
+from mst_abm.clinic.protocol import Dose, Infusion, Reset
+from mst_abm.model.definition import Model
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long, with which seed, and what is recorded how often (0: never)."""
+
+    until_h: float = 24.0
+    seed: int = 1
+    exchange_h: float = 0.5
+    counts_every_h: float = 1.0
+    snapshots_every_h: float = 0.0
+    records_identity: bool = False
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A model with its patient, donor, protocol and run.
+
+    ``resolved_text`` is YAML that stands by itself: model, overrides and defaults merged; reading
+    it gives this scenario again. ``model_text`` is its model part.
+    """
+
+    name: str
+    model: Model
+    run: Run
+    doses: tuple[Dose, ...] = ()
+    infusions: tuple[Infusion, ...] = ()
+    resets: tuple[Reset, ...] = ()
+    drugs: tuple[Drug, ...] = ()
+    patient: Patient | None = None
+    donor: Donor | None = None
+    switches: tuple[tuple[str, bool], ...] = ()
+    resolved_text: str = ""
+    model_text: str = ""
+    path: str = ""

@@ -1,0 +1,217 @@
+"""One tree from a scenario, the model it names, its overrides and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mst_abm.errors import did_you_mean
+from mst_abm.scenario.document import Keys, Node, Place, read_file, read_text
+from mst_abm.scenario.problems import Problems, WordError
+from mst_abm.scenario.schema import MODEL_SECTIONS, FileSection
+from mst_abm.units import shown
+
+SECTIONS = tuple(FileSection.model_fields)
+#: Replaced as a whole by a scenario's own; the others are merged key by key, rules by name.
+REPLACED = ("protocol",)
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(path.stem for path in _shipped_folder().glob("*.yaml"))
+
+
+def _shipped_folder() -> Path:
+    return Path(__file__).resolve().parent.parent / "models"
+
+
+def find_file(name: str, folder: Path) -> Path:
+    """A file by path (relative to ``folder``), or a shipped model by name."""
+    path = Path(name).expanduser()
+    if not path.is_absolute():
+        path = folder / path
+    if path.is_file():
+        return path
+    shipped = _shipped_folder() / f"{name}.yaml"
+    if shipped.is_file():
+        return shipped
+    if path.suffix in (".yaml", ".yml") or "/" in name:
+        raise WordError(f"no such file: {path}")
+    raise WordError(f"no model or file '{name}'{did_you_mean(name, shipped_models())}")
+
+
+def merge(scenario: Node, folder: Path, overrides: Sequence[str]) -> tuple[Node, Problems]:
+    """The whole scenario as one tree; ``model`` and ``override`` are used up."""
+    problems = Problems(scenario)
+    if not isinstance(scenario.value, dict):
+        problems.add(
+            (), f"expected sections such as 'types:' and 'rules:', got {shown(scenario.value)}"
+        )
+        problems.finish()
+    for node in (scenario,):
+        _check_sections(node, problems)
+    tree = scenario
+    own = scenario.copy()
+    for key in ("model", "override"):
+        own.value.pop(key, None)
+    model = scenario.get("model")
+    if model is not None:
+        try:
+            base = read_file(find_file(str(model.value), folder))
+        except WordError as error:
+            problems.add(("model",), str(error))
+            problems.finish()
+        base_problems = Problems(base)
+        _check_sections(base, base_problems)
+        problems.found += base_problems.found
+        tree = base.copy()
+        tree.value.pop("name", None)
+        _merge_sections(tree, own)
+        tree.place = scenario.place
+    else:
+        tree = own
+    _apply_defaults(tree)
+    _apply_overrides(tree, scenario.get("override"), overrides, problems)
+    problems.tree = tree
+    return tree, problems
+
+
+def _check_sections(node: Node, problems: Problems) -> None:
+    for key in list(node.value):
+        if key not in SECTIONS:
+            tail = did_you_mean(key, SECTIONS, shown=30)
+            problems.add((key,), f"unknown section '{key}'{tail}", at_key=True)
+            del node.value[key]
+
+
+def _merge_sections(tree: Node, own: Node) -> None:
+    for key, child in own.value.items():
+        before = tree.get(key)
+        place = own.keys.get(key)
+        if before is None or before.value is None or key in REPLACED:
+            tree.put(key, child, place)
+        elif key == "rules" and isinstance(child.value, list) and isinstance(before.value, list):
+            _merge_rules(before, child)
+        elif isinstance(child.value, dict) and isinstance(before.value, dict):
+            for name, item in child.value.items():
+                _merge_item(key, before, name, item, child.keys.get(name))
+        else:
+            tree.put(key, child, place)
+
+
+def _merge_item(section: str, before: Node, name: str, item: Node, place: Place | None) -> None:
+    present = before.get(name)
+    if section == "switches" and present is not None and isinstance(present.value, dict):
+        present.put("default", item, place)
+    elif section == "run" and present is not None and isinstance(present.value, dict):
+        if isinstance(item.value, dict):
+            for key, child in item.value.items():
+                present.put(key, child, item.keys.get(key))
+        else:
+            before.put(name, item, place)
+    else:
+        before.put(name, item, place)
+
+
+def _merge_rules(before: Node, own: Node) -> None:
+    names = [_name(rule) for rule in before.value]
+    for rule in own.value:
+        if _name(rule) is not None and _name(rule) in names:
+            before.value[names.index(_name(rule))] = rule
+        else:
+            before.value.append(rule)
+
+
+def _name(rule: Node) -> str | None:
+    child = rule.get("name")
+    return str(child.value) if child is not None else None
+
+
+def _apply_defaults(tree: Node) -> None:
+    """patient_defaults below the patient; the patient's switches above the model's."""
+    patient, defaults = tree.get("patient"), tree.get("patient_defaults")
+    if patient is not None and defaults is not None and isinstance(defaults.value, dict):
+        if isinstance(patient.value, dict):
+            for key, child in defaults.value.items():
+                if key not in patient.value:
+                    patient.put(key, child, defaults.keys.get(key))
+
+
+def _apply_overrides(
+    tree: Node, section: Node | None, overrides: Sequence[str], problems: Problems
+) -> None:
+    pairs: list[tuple[str, Node, Place]] = []
+    if section is not None:
+        if isinstance(section.value, dict):
+            for name, value in section.value.items():
+                pairs.append((name, value.copy(), section.keys[name]))
+        else:
+            problems.add(
+                ("override",), "expected a mapping such as 'rules.blasts divide.rate: 0.1 /h'"
+            )
+    for text in overrides:
+        place = Place(f"--set {text}")
+        name, sign, value = text.partition("=")
+        if not sign or not value.strip():
+            problems.found.append(place.problem("expected NAME=VALUE, as run.until=7 d"))
+            continue
+        name = name.strip().removeprefix("override.")
+        pairs.append((name, read_text(value, place.file, place=place), place))
+    for name, value, place in pairs:
+        try:
+            _set(tree, name.strip(), value, place)
+        except WordError as error:
+            problems.found.append(place.problem(f"{name}: {error}"))
+
+
+def _set(tree: Node, name: str, value: Node, place: Place) -> None:
+    """Put a value at a dotted address; names that contain dots are matched whole."""
+    section = name.split(".")[0]
+    if section not in SECTIONS or section in ("model", "override"):
+        raise WordError(f"unknown section '{section}'{did_you_mean(section, SECTIONS, shown=30)}")
+    node, rest = tree, name
+    path: Keys = ()
+    while True:
+        key, rest = _next_key(node, rest, path)
+        path = (*path, key)
+        if not rest:
+            break
+        child = node.get(key)
+        if child is None or child.value is None:
+            child = Node({}, place)
+            _put(node, key, child, place)
+        if not isinstance(child.value, (dict, list)):
+            raise WordError(f"expected nothing below '{key}', which is {shown(child.value)}")
+        node = child
+    _put(node, key, value, place)
+
+
+def _put(node: Node, key: str | int, child: Node, place: Place) -> None:
+    if isinstance(node.value, list):
+        node.value[int(key)] = child
+    else:
+        node.put(str(key), child, place)
+
+
+def _next_key(node: Node, rest: str, path: Keys) -> tuple[str | int, str]:
+    """The key that ``rest`` starts with, and what is left of it."""
+    if isinstance(node.value, list):
+        named = [(_name(item) or str(i), i) for i, item in enumerate(node.value)]
+    else:
+        named = [(key, key) for key in node.value]
+    best = ""
+    found: str | int = ""
+    for word, key in named:
+        if (rest == word or rest.startswith(word + ".")) and len(word) > len(best):
+            best, found = word, key
+    if best:
+        return found, rest[len(best) + 1 :]
+    first, _, left = rest.partition(".")
+    is_new_allowed = isinstance(node.value, dict) and not (
+        len(path) == 1 and path[0] in MODEL_SECTIONS and left
+    )
+    if not is_new_allowed:
+        known = [word for word, _ in named]
+        candidates = did_you_mean(first, known)
+        raise WordError(f"'{'.'.join(map(str, path))}' has no '{first}'{candidates}")
+    return first, left

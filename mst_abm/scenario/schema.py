@@ -1,0 +1,408 @@
+"""The shape of scenario and model files: which keys there are and what kind of value each takes.
+
+Written once: reading, messages about unknown keys, and the JSON Schema for editors follow from it.
+What needs a second look (names, patterns, units of a signal) is settled by the rooms beside.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import core_schema
+
+from mst_abm.units import KINDS, quantity, shown
+
+_WRITTEN: dict[str, Any] = {"type": ["string", "number"]}
+
+
+class Measured:
+    """Marks a number written with its unit; see ``units.KINDS``."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        read = partial(quantity, kind=self.kind)
+        return core_schema.no_info_before_validator_function(read, handler(source))
+
+    def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:
+        return _WRITTEN | {"description": KINDS[self.kind].words}
+
+
+def _word(value: object) -> object:
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def _on_or_off(value: object) -> object:
+    known = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() not in known:
+        raise ValueError(f"expected on or off, got {shown(value)}")
+    return known[str(value).lower()]
+
+
+def _scalar(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"expected a number with its unit, got {shown(value)}")
+    return value
+
+
+def _texts(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Rate = Annotated[float, Measured("rate")]
+Time = Annotated[float, Measured("time")]
+Length = Annotated[float, Measured("length")]
+Volume = Annotated[float, Measured("volume")]
+Density = Annotated[float, Measured("density")]
+Concentration = Annotated[float, Measured("concentration")]
+MolarMass = Annotated[float, Measured("molar mass")]
+Number = Annotated[float, Measured("number")]
+Share = Annotated[float, Measured("fraction")]
+Age = Annotated[float, Measured("age")]
+Height = Annotated[float, Measured("height")]
+Weight = Annotated[float, Measured("weight")]
+Word = Annotated[str, BeforeValidator(_word)]
+Words = Annotated[
+    list[Word], BeforeValidator(_texts), WithJsonSchema({"type": ["string", "array"]})
+]
+Switch = Annotated[
+    bool, BeforeValidator(_on_or_off), WithJsonSchema({"enum": ["on", "off", True, False]})
+]
+#: A number with a unit that only its surroundings know.
+Written = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(_WRITTEN)]
+Class = Literal["measured", "calibrated", "assumption"]
+
+
+class Section(BaseModel):
+    """A mapping in a file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    note: Word = ""
+
+
+class CounterSection(Section):
+    max: int = Field(ge=1, le=65535, description="largest value")
+    initial: Any = Field(0, description="a number, uniform, or max + 1 weights")
+    on_division: Literal["inherit", "halve", "zero", "resample", "minus_one", "plus_one"] = (
+        "inherit"
+    )
+
+
+class TypeSection(Section):
+    axes: dict[Word, list[Word]] = {}
+    counters: dict[Word, CounterSection] = {}
+    static: bool = False
+
+
+class HillSection(Section):
+    top: float = 1.0
+    bottom: float = 0.0
+    half: Written
+    power: float = Field(1.0, gt=0)
+    offset: Written = 0.0
+    geometric: Switch = False
+
+
+class LinearSection(Section):
+    slope: Written
+    intercept: float = 0.0
+    low: float = 0.0
+    high: float = float("inf")
+
+
+class StepSection(Section):
+    at: Written
+    below: float = 0.0
+    above: float = 1.0
+
+
+class ExponentialSection(Section):
+    top: float = 1.0
+    scale: Written
+
+
+class TableSection(Section):
+    x: list[Written] = Field(min_length=1)
+    y: list[float] = Field(min_length=1)
+
+
+class ShapeSection(Section):
+    hill: HillSection | None = None
+    inverse_hill: HillSection | None = None
+    linear: LinearSection | None = None
+    step: StepSection | None = None
+    exponential: ExponentialSection | None = None
+    table: TableSection | None = None
+
+
+class ModifierSection(Section):
+    signal: Word | None = None
+    near: Words | None = None
+    site: Word | None = None
+    distance: Word | None = None
+    counter: Word | None = None
+    within: int = Field(1, ge=1, le=5, description="range of near, in sites")
+    shape: ShapeSection
+    switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
+    source: Word = ""
+
+
+class AtSection(Section):
+    next_to: Word | None = None
+    distance: Word | None = None
+    at_most: int | None = Field(None, ge=1)
+
+
+class EmitSection(Section):
+    to: str
+    yield_: Number = Field(alias="yield")
+
+
+class OutcomeSection(Section):
+    probability: Share = 1.0
+    to: str | None = None
+    daughters: str | None = None
+    actor: Any = None
+    partner: Any = None
+    counters: dict[Word, Any] = {}
+
+
+class RuleSection(Section):
+    name: Word = Field(min_length=1)
+    die: str | None = None
+    become: str | None = None
+    divide: str | None = None
+    move: str | None = None
+    contact: str | None = None
+    paracrine: str | None = None
+    leave: str | None = None
+    arrive: str | None = None
+    rate: Rate
+    source: Word = Field(min_length=1)
+    class_: Class | None = Field(None, alias="class")
+    modifiers: list[ModifierSection] = []
+    switch: Word | None = None
+    in_: Words | None = Field(None, alias="in")
+    outcomes: list[OutcomeSection] | None = None
+    counters: dict[Word, Any] = {}
+    place: Any = None
+    swap_with: Words | None = None
+    within: int = Field(1, ge=1, le=5)
+    at: AtSection | None = None
+    emit: EmitSection | None = None
+    from_: Literal["outside"] | None = Field(None, alias="from")
+    batch: int = Field(1, ge=1)
+
+
+class ReferenceSection(Section):
+    of: str
+    rate: Written
+    relative_to: Written
+
+
+class SaturableSection(Section):
+    max: Written
+    half: Written
+
+
+class LoadingSection(Section):
+    saturates_at: Concentration
+
+
+class MetaboliteSection(Section):
+    made_from: Word
+    loading: LoadingSection
+    half_life: Time
+
+
+class SignalSection(Section):
+    unit: Word = "1"
+    initial: Written = 0.0
+    production: Written = 0.0
+    clearance: Rate = 0.0
+    yields: list[ReferenceSection] = []
+    cleared_by: list[ReferenceSection] = []
+    saturable_clearance: SaturableSection | None = None
+    metabolite: MetaboliteSection | None = None
+    concentration_of: Word | None = None
+    source: Word = Field(min_length=1)
+    class_: Class | None = Field(None, alias="class")
+
+
+class DrugSection(Section):
+    molar_mass: MolarMass
+    clearance: Written
+    half_lives: list[Time] = Field(min_length=1, max_length=3)
+    fractions: list[Share] = [1.0]
+    dosing: Literal["mg/m^2", "mg/kg", "mg"] = "mg/m^2"
+    source: Word = Field(min_length=1)
+
+
+class LatticeSection(Section):
+    shape: list[Annotated[int, Field(ge=3)]] = Field(min_length=2, max_length=3)
+    spacing: Length = 8.0
+    neighbours: int | None = None
+    boundary: Any = "periodic"
+
+
+class MixedSection(Section):
+    capacity: int = Field(0, ge=0, description="sites; 0: mass action without exclusion")
+    neighbours: int = Field(26, ge=1)
+
+
+class CompartmentSection(Section):
+    lattice: LatticeSection | None = None
+    mixed: MixedSection | None = None
+    patches: int = Field(1, ge=1)
+    stands_for: Volume | None = None
+    share: Written | None = None
+    site_fractions: dict[Word, Annotated[float, Field(ge=0)]] = {}
+
+
+class TubesSection(Section):
+    spacing: Length
+    radius: Length
+
+
+class ClustersSection(Section):
+    radius: Length
+
+
+class PlaceSection(Section):
+    tubes: TubesSection | None = None
+    clusters: ClustersSection | None = None
+
+
+class InitialSection(Section):
+    cells: str | None = None
+    mix: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    number: Number | None = None
+    density: Density | None = None
+    fraction: Share | None = None
+    fraction_of: Word | None = None
+    counters: dict[Word, Any] = {}
+    place: Any = "random"
+    source: Word = ""
+
+
+class SwitchSection(Section):
+    default: Switch
+
+
+class ImmunologySection(Section):
+    alloreactive_full_mismatch: Share
+    minor_antigen_share: Share
+    source: Word = Field(min_length=1)
+
+
+class GraftSection(Section):
+    per: Word
+    share: Number = 1.0
+    into: Word
+    cells: str
+    fraction_of: Word | None = None
+    source: Word = ""
+
+
+class PatientSection(Section):
+    age: Age | None = None
+    height: Height | None = None
+    weight: Weight | None = None
+    disease: dict[str, Any] = {}
+    hla: list[str] = []
+    kir: list[str] = []
+    switches: dict[str, Switch] = {}
+
+
+class DonorSection(Section):
+    """Beside these: the cells per kg that the grafts of the model ask for."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    relation: Word = "unrelated"
+    age: Age | None = None
+    hla: list[str] = []
+    kir: list[str] = []
+
+
+class GiveSection(Section):
+    at: Time
+    give: Word
+    dose: Written
+    by: Literal["bolus", "infusion", "continuous infusion"] | None = None
+    over: Time | None = None
+    for_: Time | None = Field(None, alias="for")
+    every: Time | None = None
+    times: int = Field(1, ge=1)
+
+
+class InfuseSection(Section):
+    """Beside these: the cells per kg that the graft asks for, instead of the donor's."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    at: Time
+    infuse: Word
+    every: Time | None = None
+    times: int = Field(1, ge=1)
+
+
+class SetSection(Section):
+    at: Time
+    set: dict[str, Number]
+
+
+class RecordSection(Section):
+    counts: Time = 1.0
+    snapshots: Time = 0.0
+
+
+class RunSection(Section):
+    until: Time = 24.0
+    seed: int = Field(1, ge=0, lt=2**64)
+    exchange: Time = 0.5
+    record: RecordSection = RecordSection()
+    identity: Switch = False
+
+
+class FileSection(Section):
+    """A scenario or model file; every section is optional in a scenario that names a model."""
+
+    # only the JSON Schema needs it whole; files are checked item by item
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    name: Word = ""
+    model: Word | None = None
+    types: dict[str, TypeSection | None] = {}
+    sets: dict[str, list[str]] = {}
+    signals: dict[str, SignalSection] = {}
+    drugs: dict[str, DrugSection] = {}
+    rules: list[RuleSection] = []
+    compartments: dict[str, CompartmentSection] = {}
+    initial: dict[str, list[InitialSection] | dict[str, Number]] = {}
+    switches: dict[str, Switch | SwitchSection] = {}
+    patient_defaults: PatientSection | None = None
+    immunology: ImmunologySection | None = None
+    grafts: dict[str, list[GraftSection]] = {}
+    patient: PatientSection | None = None
+    donor: DonorSection | None = None
+    protocol: list[GiveSection | InfuseSection | SetSection] = []
+    run: RunSection | None = None
+    override: dict[str, Any] = {}
+
+
+MODEL_SECTIONS = (
+    "types", "sets", "switches", "signals", "drugs", "rules", "compartments", "initial",
+    "patient_defaults", "immunology", "grafts",
+)  # fmt: skip
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a file, for editors."""
+    schema = FileSection.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "mst_abm scenario or model"
+    return schema

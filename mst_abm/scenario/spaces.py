@@ -1,0 +1,352 @@
+"""Sections ``compartments`` and ``initial``: where cells live and which are there at time zero."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mst_abm.model.definition import Compartment, InitialCells, Product
+from mst_abm.scenario.cells import counter_weights
+from mst_abm.scenario.context import Context
+from mst_abm.scenario.document import Keys
+from mst_abm.scenario.patterns import Vocabulary, parse_product
+from mst_abm.scenario.problems import WordError
+from mst_abm.scenario.schema import (
+    CompartmentSection,
+    InitialSection,
+    LatticeSection,
+    PlaceSection,
+)
+from mst_abm.units import quantity, shown
+
+HIGHEST_OCCUPANCY = 0.85
+MEASURES = ("number", "density", "fraction")
+
+
+def read_compartments(context: Context) -> None:
+    """Fill ``context.compartments``, lattices first where a share refers to them."""
+    sections = {}
+    for name in context.names["compartments"]:
+        keys: Keys = ("compartments", name)
+        section = context.problems.check(CompartmentSection, keys)
+        if section is not None:
+            sections[name] = section
+    if not context.names["compartments"]:
+        context.problems.add((), "missing 'compartments'; expected at least one")
+    shares: dict[str, float] = {}
+    for name, section in sections.items():
+        if section.lattice is not None:
+            shares[name] = _lattice_share(context, name, section)
+    for name, section in sections.items():
+        compartment = _read_compartment(context, name, section, shares)
+        if compartment is not None:
+            context.compartments[name] = compartment
+    order = {name: i for i, name in enumerate(sections)}
+    context.compartments = dict(sorted(context.compartments.items(), key=lambda c: order[c[0]]))
+
+
+def _lattice_share(context: Context, name: str, section: CompartmentSection) -> float:
+    """Simulated share of the body: volume of all patches over what the compartment stands for."""
+    lattice = section.lattice
+    assert lattice is not None
+    if not section.stands_for:
+        return 1.0
+    simulated = math.prod(lattice.shape) * lattice.spacing**3 * section.patches
+    share = simulated / section.stands_for
+    if share > 1.0:
+        context.problems.add(
+            ("compartments", name, "stands_for"),
+            f"expected at least the {simulated / 1e9:.4g} mm^3 of the lattice, "
+            f"got {section.stands_for / 1e9:.4g} mm^3",
+        )
+    return share
+
+
+def _read_compartment(
+    context: Context, name: str, section: CompartmentSection, shares: dict[str, float]
+) -> Compartment | None:
+    keys: Keys = ("compartments", name)
+    if (section.lattice is None) == (section.mixed is None):
+        context.problems.add(keys, "expected either 'lattice' or 'mixed'")
+        return None
+    static = _read_site_fractions(context, section, keys)
+    if section.lattice is not None:
+        lattice = section.lattice
+        if section.share is not None or section.site_fractions:
+            key = "share" if section.share is not None else "site_fractions"
+            context.problems.add((*keys, key), "expected only in a mixed compartment", at_key=True)
+        return Compartment(
+            name=name,
+            kind="lattice",
+            shape=tuple(lattice.shape),
+            spacing=lattice.spacing,
+            neighbours=_neighbours(context, lattice, keys),
+            is_periodic=_boundary(context, lattice, keys),
+            patches=section.patches,
+            volume=section.stands_for or 0.0,
+            share=shares[name],
+        )
+    mixed = section.mixed
+    assert mixed is not None
+    if section.patches != 1:
+        context.problems.add((*keys, "patches"), "expected only in a lattice", at_key=True)
+    share = 1.0
+    with context.problems.at(*keys, "share"):
+        share = _mixed_share(section.share, shares)
+    return Compartment(
+        name=name,
+        kind="mixed",
+        capacity=mixed.capacity,
+        neighbours=mixed.neighbours,
+        volume=section.stands_for or 0.0,
+        share=share,
+        site_fractions=static,
+    )
+
+
+def _mixed_share(written: Any, shares: dict[str, float]) -> float:
+    if written is None:
+        return 1.0
+    if isinstance(written, str) and written in shares:
+        return shares[written]
+    words = f" or the name of a lattice ({', '.join(shares)})" if shares else ""
+    if isinstance(written, str) and written.strip().isidentifier():
+        raise WordError(f"expected a share such as 4.7e-7{words}, got {shown(written)}")
+    share = quantity(written, "fraction")
+    if share <= 0:
+        raise WordError(f"expected a share above 0, got {shown(written)}")
+    return share
+
+
+def _read_site_fractions(
+    context: Context, section: CompartmentSection, keys: Keys
+) -> tuple[tuple[str, float], ...]:
+    for name in section.site_fractions:
+        with context.problems.at(*keys, "site_fractions", name):
+            context.vocabulary.terms_of(name)
+    return tuple(section.site_fractions.items())
+
+
+def _neighbours(context: Context, lattice: LatticeSection, keys: Keys) -> int:
+    allowed = (4, 8) if len(lattice.shape) == 2 else (6, 26)
+    if lattice.neighbours is None:
+        return allowed[0]
+    if lattice.neighbours not in allowed:
+        context.problems.add(
+            (*keys, "lattice", "neighbours"),
+            f"expected {allowed[0]} or {allowed[1]} in {len(lattice.shape)} dimensions, "
+            f"got {lattice.neighbours}",
+        )
+    return lattice.neighbours
+
+
+def _boundary(context: Context, lattice: LatticeSection, keys: Keys) -> tuple[bool, ...]:
+    size = len(lattice.shape)
+    written = lattice.boundary if isinstance(lattice.boundary, list) else [lattice.boundary] * size
+    if len(written) != size or any(side not in ("periodic", "no-flux") for side in written):
+        context.problems.add(
+            (*keys, "lattice", "boundary"),
+            f"expected periodic, no-flux or {size} of them, got {shown(lattice.boundary)}",
+        )
+    return tuple(side == "periodic" for side in written)
+
+
+def read_initial(context: Context) -> tuple[InitialCells, ...]:
+    """All initial cells, refused where they do not fit."""
+    found: list[InitialCells] = []
+    written = context.raw("initial") or {}
+    if not isinstance(written, dict):
+        context.problems.add(
+            ("initial",), f"expected a mapping of compartments, got {shown(written)}"
+        )
+        return ()
+    for name, content in written.items():
+        keys: Keys = ("initial", name)
+        with context.problems.at(*keys):
+            context.known("compartments", name, "compartment")
+        items = _read_place(context, name, content, keys)
+        compartment = context.compartments.get(name)
+        if compartment is not None:
+            _check_occupancy(context, compartment, items, keys)
+        found += items
+    return tuple(found)
+
+
+def _read_place(context: Context, name: str, content: Any, keys: Keys) -> list[InitialCells]:
+    if isinstance(content, dict):
+        found = []
+        for cells, number in content.items():
+            with context.problems.at(*keys, cells):
+                product = parse_species(cells, context.vocabulary)
+                amount = quantity(number, "number")
+                found.append(InitialCells(name, ((product, 1.0),), "number", amount))
+        return found
+    if not isinstance(content, list):
+        if content is not None:
+            context.problems.add(keys, f"expected a list of cells, got {shown(content)}")
+        return []
+    items = [_read_item(context, name, (*keys, i)) for i in range(len(content))]
+    return [item for item in items if item is not None]
+
+
+def parse_species(text: str, vocabulary: Vocabulary) -> Product:
+    """A fully stated species."""
+    product = parse_product(text, vocabulary, None)
+    if product.kind != "species":
+        raise WordError(f"expected a cell type, got {shown(text)}")
+    return product
+
+
+def _read_item(context: Context, name: str, keys: Keys) -> InitialCells | None:
+    section = context.problems.check(InitialSection, keys)
+    if section is None:
+        return None
+    if (section.cells is None) == (section.mix is None):
+        context.problems.add(keys, "expected either 'cells' or 'mix'")
+        return None
+    species = []
+    mix = section.mix if section.mix is not None else {section.cells or "": 1.0}
+    for text, weight in mix.items():
+        with context.problems.at(
+            *keys, *(("mix", text) if section.mix is not None else ("cells",))
+        ):
+            species.append((parse_species(text, context.vocabulary), weight))
+    if len(species) < len(mix):
+        return None
+    if sum(weight for _, weight in species) <= 0:
+        context.problems.add((*keys, "mix"), "expected weights that add up to more than 0")
+        return None
+    placement, spacing, radius = _read_placement(context, name, section, keys)
+    measure, amount = _read_amount(context, name, section, placement, keys)
+    counters = _read_counters(context, section, species, keys)
+    with context.problems.at(*keys, "fraction_of"):
+        amount *= share_of(context, section.fraction_of)
+    return InitialCells(
+        compartment=name,
+        species=tuple(species),
+        measure=measure,  # type: ignore[arg-type]
+        amount=amount,
+        counters=counters,
+        placement=placement,  # type: ignore[arg-type]
+        spacing=spacing,
+        radius=radius,
+    )
+
+
+def share_of(context: Context, name: str | None) -> float:
+    """The factor ``fraction_of`` names; ``rest_x`` is 1 - x."""
+    if name is None:
+        return 1.0
+    known = [*context.fractions, *(f"rest_{key}" for key in context.fractions)]
+    context.names["fractions"] = known
+    context.known("fractions", name, "fraction")
+    if name in context.fractions:
+        return context.fractions[name]
+    return 1.0 - context.fractions[name.removeprefix("rest_")]
+
+
+def _read_amount(
+    context: Context, name: str, section: InitialSection, placement: str, keys: Keys
+) -> tuple[str, float]:
+    given = [key for key in MEASURES if getattr(section, key) is not None]
+    if not given and placement == "tubes":
+        return "fraction", 0.0  # as many as the tubes have sites
+    if len(given) != 1:
+        got = " and ".join(given) if given else "none"
+        context.problems.add(keys, f"expected one of number, density and fraction, got {got}")
+        return "number", 0.0
+    measure = given[0]
+    place = context.compartments.get(name)
+    if place is not None and place.kind == "mixed":
+        if measure == "fraction" and place.capacity == 0:
+            message = f"expected a number or density, for '{name}' has no capacity"
+            context.problems.add((*keys, measure), message)
+        if measure == "density" and place.volume <= 0:
+            message = f"expected a number, or 'stands_for: 5 L' in compartment '{name}'"
+            context.problems.add((*keys, measure), message)
+    return measure, float(getattr(section, measure))
+
+
+def _read_placement(
+    context: Context, name: str, section: InitialSection, keys: Keys
+) -> tuple[str, float, float]:
+    result = ("random", 0.0, 0.0)
+    if isinstance(section.place, dict):
+        place = context.problems.check(PlaceSection, (*keys, "place"))
+        if place is None:
+            return result
+        if place.tubes is not None and place.clusters is None:
+            result = ("tubes", place.tubes.spacing, place.tubes.radius)
+        elif place.clusters is not None and place.tubes is None:
+            result = ("clusters", 0.0, place.clusters.radius)
+        else:
+            context.problems.add((*keys, "place"), "expected either 'tubes' or 'clusters'")
+        if result[0] != "random" and (result[2] <= 0 or (result[0] == "tubes" and result[1] <= 0)):
+            context.problems.add((*keys, "place"), "expected lengths above 0")
+    elif section.place in ("random", "centre"):
+        result = (section.place, 0.0, 0.0)
+    else:
+        context.problems.add(
+            (*keys, "place"),
+            "expected random, centre, {tubes: ...} or {clusters: ...}, "
+            f"got {shown(section.place)}",
+        )
+    compartment = context.compartments.get(name)
+    if result[0] != "random" and compartment is not None and compartment.kind == "mixed":
+        context.problems.add((*keys, "place"), "expected only in a lattice", at_key=True)
+    return result
+
+
+def _read_counters(
+    context: Context,
+    section: InitialSection,
+    species: list[tuple[Product, float]],
+    keys: Keys,
+) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    found: dict[str, tuple[float, ...]] = {}
+    for name, written in section.counters.items():
+        with context.problems.at(*keys, "counters", name):
+            for product, _ in species:
+                counters = context.vocabulary.types[product.type or ""].counters
+                counter = next((c for c in counters if c.name == name), None)
+                if counter is None:
+                    raise WordError(f"'{product.type}' has no counter '{name}'")
+                found[name] = counter_weights(written, counter.maximum)
+    return tuple(found.items())
+
+
+def expected_number(item: InitialCells, compartment: Compartment) -> float:
+    """Simulated cells of an item, all patches of a body together."""
+    if item.measure == "number":
+        return item.amount
+    sites = n_sites(compartment)
+    if item.measure == "fraction":
+        if item.placement == "tubes" and item.amount == 0.0:
+            return sites * min(1.0, math.pi * (item.radius / item.spacing) ** 2)
+        return item.amount * sites
+    if compartment.kind == "lattice":
+        return item.amount * sites * compartment.spacing**3
+    return item.amount * compartment.volume * compartment.share
+
+
+def n_sites(compartment: Compartment) -> int:
+    """Sites of all patches, or the capacity of a mixed compartment (0: without limit)."""
+    if compartment.kind == "lattice":
+        return math.prod(compartment.shape) * compartment.patches
+    return compartment.capacity
+
+
+def _check_occupancy(
+    context: Context, compartment: Compartment, items: list[InitialCells], keys: Keys
+) -> None:
+    sites = n_sites(compartment)
+    if sites == 0:
+        return
+    cells = sum(expected_number(item, compartment) for item in items)
+    limit = HIGHEST_OCCUPANCY if compartment.kind == "lattice" else 1.0
+    if cells > limit * sites * (1 + 1e-9):
+        context.problems.add(
+            keys,
+            f"expected cells in at most {limit:.0%} of the sites, got {cells:,.0f} cells on "
+            f"{sites:,} sites (occupancy {cells / sites:.3g}); start with fewer or enlarge it",
+        )

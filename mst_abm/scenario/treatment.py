@@ -1,0 +1,320 @@
+"""Sections on people and treatment: drugs, patient, donor, immunology, grafts, protocol, run."""
+
+from __future__ import annotations
+
+from mst_abm.clinic.hla import mismatch
+from mst_abm.clinic.patient import Donor, Patient
+from mst_abm.clinic.pharmacokinetics import Drug
+from mst_abm.clinic.protocol import Dose, Infusion, Order, ProtocolError, Reset, expand, repeats
+from mst_abm.errors import did_you_mean
+from mst_abm.model.definition import Product
+from mst_abm.scenario.context import Context
+from mst_abm.scenario.definition import Run
+from mst_abm.scenario.document import Keys
+from mst_abm.scenario.patterns import parse_place
+from mst_abm.scenario.problems import WordError, not_yet
+from mst_abm.scenario.schema import (
+    DonorSection,
+    DrugSection,
+    GiveSection,
+    GraftSection,
+    ImmunologySection,
+    InfuseSection,
+    PatientSection,
+    RunSection,
+    SetSection,
+)
+from mst_abm.scenario.spaces import parse_species, share_of
+from mst_abm.units import quantity, shown
+
+
+def read_run(context: Context) -> Run:
+    section = context.problems.check(RunSection, ("run",))
+    if section is None:
+        return Run(until_h=float("inf"))
+    for key, value in (("until", section.until), ("exchange", section.exchange)):
+        if value <= 0:
+            context.problems.add(("run", key), "expected a duration above 0")
+    return Run(
+        until_h=section.until,
+        seed=section.seed,
+        exchange_h=section.exchange,
+        counts_every_h=section.record.counts,
+        snapshots_every_h=section.record.snapshots,
+        records_identity=section.identity,
+    )
+
+
+def read_drugs(context: Context) -> dict[str, Drug]:
+    found = {}
+    for name in context.names["drugs"]:
+        keys: Keys = ("drugs", name)
+        section = context.problems.check(DrugSection, keys)
+        drug = _read_drug(context, name, section, keys) if section is not None else None
+        if drug is not None:
+            found[name] = drug
+    return found
+
+
+def _read_drug(context: Context, name: str, section: DrugSection, keys: Keys) -> Drug | None:
+    half_lives, fractions = tuple(section.half_lives), tuple(section.fractions)
+    if len(half_lives) != len(fractions):
+        got = f"got {len(fractions)} and {len(half_lives)}"
+        context.problems.add(
+            (*keys, "fractions"), f"expected as many fractions as half_lives, {got}"
+        )
+    elif abs(sum(fractions) - 1.0) > 1e-6:
+        got = f"got {sum(fractions):g}"
+        context.problems.add((*keys, "fractions"), f"expected fractions that add up to 1, {got}")
+    if min(half_lives) <= 0:
+        context.problems.add((*keys, "half_lives"), "expected half-lives above 0")
+    if section.molar_mass <= 0:
+        context.problems.add((*keys, "molar_mass"), "expected a molar mass above 0")
+    with context.problems.at(*keys, "clearance"):
+        is_per_area = False
+        try:
+            clearance = quantity(section.clearance, "clearance")
+        except ValueError:
+            is_per_area = True
+            clearance = quantity(section.clearance, "clearance per area")
+        if clearance <= 0:
+            raise WordError(f"expected a clearance above 0, got {shown(section.clearance)}")
+        return Drug(
+            name=name,
+            molar_mass=section.molar_mass,
+            clearance=clearance,
+            is_per_area=is_per_area,
+            half_lives_h=half_lives,
+            fractions=fractions,
+            dosing=section.dosing,
+            reference=section.source,
+        )
+    return None
+
+
+def read_patient(context: Context) -> Patient | None:
+    if context.raw("patient") is None:
+        return None
+    section = context.problems.check(PatientSection, ("patient",))
+    if section is None:
+        return None
+    return Patient(
+        age_y=section.age or 0.0,
+        height_cm=section.height or 0.0,
+        weight_kg=section.weight or 0.0,
+        hla=tuple(section.hla),
+        kir=tuple(section.kir),
+        disease=dict(section.disease),
+    )
+
+
+def read_donor(context: Context) -> Donor | None:
+    if context.raw("donor") is None:
+        return None
+    section = context.problems.check(DonorSection, ("donor",))
+    if section is None:
+        return None
+    return Donor(
+        relation=section.relation,
+        age_y=section.age or 0.0,
+        hla=tuple(section.hla),
+        kir=tuple(section.kir),
+        cells_per_kg=_cells_per_kg(context, section.model_extra or {}, None, ("donor",)),
+    )
+
+
+def _cells_per_kg(
+    context: Context, extra: dict[str, object], graft: str | None, keys: Keys
+) -> dict[str, float]:
+    """Keys beyond the fixed ones: cells per kg, by the names that grafts ask for."""
+    wanted = _per_names(context, graft)
+    found = {}
+    for key, value in extra.items():
+        if key not in wanted:
+            fixed = ("relation", "age", "hla", "kir") if graft is None else ("at", "infuse")
+            known = [*fixed, *wanted]
+            tail = did_you_mean(key, known)
+            context.problems.add((*keys, key), f"unknown key '{key}'{tail}", at_key=True)
+            continue
+        with context.problems.at(*keys, key):
+            is_bare = isinstance(value, (int, float)) and not isinstance(value, bool)
+            found[key] = quantity(f"{value} /kg" if is_bare else value, "cells per kg")
+    return found
+
+
+def _per_names(context: Context, graft: str | None) -> list[str]:
+    grafts = context.raw("grafts") or {}
+    chosen = grafts.values() if graft is None else [grafts.get(graft)]
+    items = [item for content in chosen if isinstance(content, list) for item in content]
+    return list(dict.fromkeys(str(i["per"]) for i in items if isinstance(i, dict) and "per" in i))
+
+
+def read_fractions(context: Context, patient: Patient | None, donor: Donor | None) -> None:
+    """The factors that ``fraction_of`` may name: hvg and gvh, and shares of the disease."""
+    for key, value in (patient.disease if patient else {}).items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
+            context.fractions[key] = float(value)
+    foreign = {}
+    hvg_share = gvh_share = 0.0
+    for who, alleles in (
+        ("patient", patient.hla if patient else ()),
+        ("donor", donor.hla if donor else ()),
+    ):
+        with context.problems.at(who, "hla"):
+            foreign[who] = _checked_alleles(alleles)
+    if len(foreign) == 2:
+        result = mismatch(foreign["patient"], foreign["donor"])
+        hvg_share, gvh_share = result.hvg_fraction, result.gvh_fraction
+    if context.raw("immunology") is None:
+        return
+    section = context.problems.check(ImmunologySection, ("immunology",))
+    full = section.alloreactive_full_mismatch if section else 0.0
+    least = section.minor_antigen_share if section else 0.0
+    context.fractions["hvg"] = max(least, full * hvg_share)
+    context.fractions["gvh"] = max(least, full * gvh_share)
+
+
+def _checked_alleles(alleles: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        mismatch(alleles, alleles)
+    except ValueError as error:
+        raise WordError(str(error)) from None
+    return alleles
+
+
+class Grafts:
+    """What an infusion consists of: for each graft its parts with their checked species."""
+
+    def __init__(self, context: Context) -> None:
+        self.parts: dict[str, list[tuple[GraftSection, Product, float]]] = {}
+        for name, content in (context.raw("grafts") or {}).items():
+            self.parts[name] = []
+            if not isinstance(content, list):
+                context.problems.add(("grafts", name), f"expected a list, got {shown(content)}")
+                continue
+            for i in range(len(content)):
+                self._read_part(context, name, ("grafts", name, i))
+
+    def _read_part(self, context: Context, name: str, keys: Keys) -> None:
+        section = context.problems.check(GraftSection, keys)
+        if section is None:
+            return
+        with context.problems.at(*keys, "into"):
+            context.known("compartments", section.into, "compartment")
+        with context.problems.at(*keys, "cells"):
+            product = parse_species(section.cells, context.vocabulary)
+            context.entries.append(((*keys, "into"), section.into, product, None))
+            with context.problems.at(*keys, "fraction_of"):
+                factor = share_of(context, section.fraction_of)
+                self.parts[name].append((section, product, factor))
+
+
+class Protocol:
+    """Reads the lines of a protocol to doses, infusions and resets."""
+
+    def __init__(
+        self,
+        context: Context,
+        run: Run,
+        drugs: dict[str, Drug],
+        patient: Patient | None,
+        donor: Donor | None,
+    ) -> None:
+        self.context, self.run, self.drugs = context, run, drugs
+        self.patient, self.donor = patient, donor
+        self.grafts = Grafts(context)
+        self.doses: list[Dose] = []
+        self.infusions: list[Infusion] = []
+        self.resets: list[Reset] = []
+        written = context.raw("protocol") or []
+        if not isinstance(written, list):
+            context.problems.add(("protocol",), f"expected a list, got {shown(written)}")
+            written = []
+        for i, item in enumerate(written):
+            self._read_line(item, ("protocol", i))
+        self.doses.sort(key=lambda dose: dose.start_h)
+        self.infusions.sort(key=lambda infusion: infusion.at_h)
+        self.resets.sort(key=lambda reset: reset.at_h)
+
+    def _read_line(self, item: object, keys: Keys) -> None:
+        problems = self.context.problems
+        words = item if isinstance(item, dict) else {}
+        if "when" in words:
+            problems.add((*keys, "when"), not_yet("when"), at_key=True)
+        elif "give" in words:
+            give = problems.check(GiveSection, keys)
+            if give is not None:
+                self._give(give, keys)
+        elif "infuse" in words:
+            infuse = problems.check(InfuseSection, keys)
+            if infuse is not None:
+                self._infuse(infuse, keys)
+        elif "set" in words:
+            reset = problems.check(SetSection, keys)
+            if reset is not None:
+                self._set(reset, keys)
+        else:
+            problems.add(keys, f"expected one of give, infuse and set, got {shown(list(words))}")
+
+    def _give(self, section: GiveSection, keys: Keys) -> None:
+        with self.context.problems.at(*keys, "give"):
+            self.context.known("drugs", section.give, "drug")
+            drug = self.drugs.get(section.give)
+            if drug is None:
+                return
+            order = Order(
+                drug=section.give,
+                at_h=section.at,
+                dose=section.dose,
+                by=section.by,
+                over_h=section.over,
+                for_h=section.for_,
+                every_h=section.every,
+                times=section.times,
+            )
+            try:
+                self.doses += expand(order, drug.dosing, self.patient, self.run.until_h)
+            except ProtocolError as error:
+                self.context.problems.add((*keys, error.key), str(error))
+
+    def _infuse(self, section: InfuseSection, keys: Keys) -> None:
+        problems = self.context.problems
+        name = section.infuse
+        with problems.at(*keys, "infuse"):
+            self.context.names["grafts"] = list(self.grafts.parts)
+            self.context.known("grafts", name, "graft")
+            here = _cells_per_kg(self.context, section.model_extra or {}, name, keys)
+            per_kg = (self.donor.cells_per_kg if self.donor else {}) | here
+            weight = self.patient.weight_kg if self.patient else 0.0
+            if weight <= 0:
+                raise WordError("expected a patient with a weight, for doses of cells are per kg")
+            cells = []
+            for part, product, factor in self.grafts.parts[name]:
+                if part.per not in per_kg:
+                    raise WordError(
+                        f"missing '{part.per}' (cells per kg) in 'donor' or in this line; "
+                        "write 0 for none"
+                    )
+                number = per_kg[part.per] * weight * part.share * factor
+                if number > 0:
+                    cells.append((part.into, product, number))
+            try:
+                for time in repeats(section.at, section.every, section.times, self.run.until_h):
+                    self.infusions.append(Infusion(time, name, tuple(cells)))
+            except ProtocolError as error:
+                problems.add((*keys, error.key), str(error))
+
+    def _set(self, section: SetSection, keys: Keys) -> None:
+        problems = self.context.problems
+        if section.at >= self.run.until_h:
+            problems.add((*keys, "at"), "expected a time before the end of the run")
+        for text, number in section.set.items():
+            with problems.at(*keys, "set", text):
+                place, cells = parse_place(text, self.context.names["compartments"])
+                compartment = self.context.compartments.get(place)
+                if compartment is not None and compartment.kind != "mixed":
+                    raise WordError(f"expected a mixed compartment, '{place}' is a lattice")
+                if cells is None:
+                    raise WordError(f"expected compartment.cells such as {place}.prey")
+                product = parse_species(cells, self.context.vocabulary)
+                self.resets.append(Reset(section.at, place, product, number))

@@ -1,0 +1,132 @@
+"""The command line: help is quick, errors are sentences, an interruption leaves a file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fake_simulation import FakeSimulation, make_scenario
+
+import mst_abm.scenario
+from mst_abm.cli import main
+from mst_abm.errors import RecordError
+from mst_abm.records.reader import open_run
+
+HEAVY = ("numba", "h5py", "matplotlib", "pint", "pydantic", "xarray", "numpy", "scipy", "tqdm")
+
+
+@pytest.fixture
+def invoke(monkeypatch, tmp_path):
+    """Run a command in an empty folder with a simulation of nothing behind it."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, on_advance=None):
+        def simulation(scenario, *, seed, replicates, first_replicate, threads):
+            return FakeSimulation(
+                scenario,
+                replicates=replicates,
+                first_replicate=first_replicate,
+                on_advance=on_advance,
+            )
+
+        monkeypatch.setattr("mst_abm.runs.simulation.Simulation", simulation)
+        # the room looks its names up lazily; what stands in its dictionary comes first
+        monkeypatch.setitem(
+            vars(mst_abm.scenario), "load_scenario", lambda *_, **__: make_scenario()
+        )
+        return CliRunner().invoke(main, list(map(str, arguments)))
+
+    return run
+
+
+def test_help_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom mst_abm.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(mst_abm.__file__).parents[1])},
+    )
+    assert done.stdout.endswith("[]\n")
+    for command in ("check", "run", "ensemble", "show", "plot", "schema"):
+        assert f"\n  {command} " in done.stdout
+
+
+def test_the_front_door_opens_one_name_at_a_time():
+    assert mst_abm.open_run is open_run
+    assert set(mst_abm.__all__) <= set(dir(mst_abm))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = mst_abm.nonsense
+
+
+def test_version():
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.output == f"mst-abm, version {mst_abm.__version__}\n"
+
+
+def test_run_writes_a_file_a_table_and_a_figure(invoke, tmp_path):
+    result = invoke("run", "any.yaml")
+    assert result.exit_code == 0, result.output
+    assert "fake: complete, 3 d simulated" in result.output
+    assert result.output.endswith("figure: fake.png\n")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fake.h5", "fake.png"]
+
+
+def test_run_without_figure_to_a_named_file_twice(invoke, tmp_path):
+    result = invoke("run", "any.yaml", "-o", "a.h5", "--no-figure")
+    assert result.exit_code == 0, result.output
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+    again = invoke("run", "any.yaml", "-o", "a.h5", "--no-figure")
+    assert again.exit_code == 2
+    assert again.output == (
+        "a.h5: this file exists and is never overwritten unasked; choose another name or use"
+        " --force.\n"
+    )
+    forced = invoke("run", "any.yaml", "-o", "a.h5", "--no-figure", "--force")
+    assert forced.exit_code == 0, forced.output
+
+
+def test_an_ensemble_is_many_replicates_in_one_file(invoke):
+    result = invoke(
+        "ensemble", "any.yaml", "--replicates", 5, "--first-replicate", 10, "-o", "e.h5"
+    )
+    assert result.exit_code == 0, result.output
+    with open_run("e.h5") as run:
+        assert run.replicates.tolist() == [10, 11, 12, 13, 14]
+    assert "5 replicates, medians are shown" in result.output
+
+
+def test_show_and_plot(invoke, tmp_path):
+    invoke("run", "any.yaml", "-o", "a.h5", "--no-figure")
+    assert "blasts die" in invoke("show", "a.h5").output
+    assert invoke("plot", "a.h5").output == "figure: a.png\n"
+    assert invoke("plot", "a.h5", "-o", "b.png").output == "figure: b.png\n"
+    assert (tmp_path / "b.png").exists()
+
+
+def test_an_error_is_one_sentence_and_a_traceback_only_with_debug(invoke):
+    result = invoke("show", "none.h5")
+    assert result.exit_code == 2
+    assert result.output == "none.h5: expected a record file, there is none; check the name.\n"
+    assert isinstance(invoke("--debug", "show", "none.h5").exception, RecordError)
+
+
+def test_ctrl_c_says_where_the_records_are(invoke):
+    def stop(to):
+        if to == 30.0:
+            raise KeyboardInterrupt
+
+    result = invoke("run", "any.yaml", "-o", "a.h5", on_advance=stop)
+    assert result.exit_code == 130
+    assert "a.h5: holds everything up to the interruption." in result.output
+    with open_run("a.h5") as run:
+        assert (run.status, run.n_records) == ("interrupted", 5)
