@@ -304,8 +304,7 @@ def test_a_growing_file_can_be_read(tmp_path):
 
 
 ENDLESS = """
-import sys, time
-from pathlib import Path
+import os, sys
 import numpy as np
 from fake_simulation import FakeSimulation
 from mst_abm.records.writer import RunWriter
@@ -313,12 +312,13 @@ from mst_abm.runs.to_file import header_of
 sim = FakeSimulation(replicates=20)
 header = header_of(sim, seed=1, replicates=np.arange(20), threads=1)
 writer = RunWriter(sys.argv[1], header, flush_seconds=0.0)
+mark = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
 for k in range(10**9):
     sim.time_h = float(k)
     if k % 3 == 0:
         writer.append_snapshot(sim)
     writer.append_record(sim)
-    Path(sys.argv[2]).write_text(str(writer.n_records)) if k % 5 == 0 else None
+    os.pwrite(mark, b"%012d" % writer.n_records, 0)
 """
 
 
@@ -332,13 +332,13 @@ def test_killed_at_any_moment_the_file_holds_every_committed_record(tmp_path):
         )
         try:
             deadline = time.monotonic() + 60
-            while not mark.exists() and time.monotonic() < deadline:
+            while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
                 time.sleep(0.01)
             time.sleep(float(random.uniform(0.02, 0.3)))
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
-        promised = int(mark.read_text() or 0)
+        promised = int(mark.read_text())
         with open_run(path) as run:
             assert run.status == "running" and run.n_records >= promised > 0
             n = run.n_records

@@ -46,6 +46,7 @@ from mst_abm.engine.tables import (
 )
 
 MASK32 = 0xFFFFFFFF
+LANDING_TRIES = 1024
 
 
 class Patch(NamedTuple):
@@ -281,8 +282,9 @@ def weigh(bounds, classes, weight, n_classes, waiting, arrive_top):
 def arrive(tab, geo, grid, patch, lat, pool, body, rates, r, k, x, u, address, candidate):
     """One waiting cell tries to land on a vacant, allowed site; returns executed events.
 
-    Random sites are tried first; when 64 fail, the allowed vacant sites are counted and one is
-    drawn, so the choice is uniform and a full patch costs one scan.
+    Random sites are tried first (the try is part of the draw's address, above the window); when all
+    fail, the allowed vacant sites are weighed and one is drawn, so the choice is uniform and a
+    full patch costs two scans.
     """
     keep_apart()
     waiting = pool.n[r, k]
@@ -296,10 +298,10 @@ def arrive(tab, geo, grid, patch, lat, pool, body, rates, r, k, x, u, address, c
     n = patch.species.shape[0]
     counters = pool.cells[r, k, i].counters
     site = -1
-    for attempt in range(32):
-        a, b, c = rng.detail(
-            address.seed, address.replicate, address.window, address.space,
-            candidate + (np.int64(attempt) << 27), rng.LANDING,
+    for trial_number in range(LANDING_TRIES):
+        a, b, _ = rng.detail(
+            address.seed, address.replicate, address.window + (trial_number << 20), address.space,
+            candidate, rng.LANDING,
         )  # fmt: skip
         trial = min(int(a * n), n - 1)
         if patch.species[trial] == 0:

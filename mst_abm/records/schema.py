@@ -113,7 +113,7 @@ DATASETS: tuple[Dataset, ...] = (
     # about the run itself
     Dataset("statistics/<name>", (), "f8", "1", "work of the engine up to the last committed record"),
     Dataset("wall_seconds", (), "f8", "s", "duration on the wall clock up to the last committed record"),
-    Dataset("digest", (), "S64", "1", "fingerprint of the final state, empty before the end"),
+    Dataset("digest", (), "S64", "1", "fingerprint of the final state; empty before the end and for very many replicates"),
 )
 # fmt: on
 

@@ -25,6 +25,8 @@ STREAM_RULE = (
     "Philox 4x32-10, doi:10.1145/2063384.2063405; key: the seed; counter: candidate within the"
     " exchange interval, interval, purpose and place, replicate"
 )
+# a fingerprint costs some 15 us a replicate, for tiny models more than the run
+MOST_DIGESTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def run_to_file(
                 n_cells = sum(int(counts[:, 1:].sum()) for counts in sim.counts.values())
                 seconds = time.monotonic() - started
                 progress(Progress(time_h, until_h, n_cells, int(sim.tally.sum()), seconds))
-        writer.finish(digest=sim.digest())
+        writer.finish(digest=sim.digest() if replicates <= MOST_DIGESTED else "")
 
 
 def header_of(sim: Any, *, seed: int, replicates: np.ndarray, threads: int) -> Header:

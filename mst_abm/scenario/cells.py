@@ -18,7 +18,7 @@ MAX_COUNTER_BITS = 16
 
 def read_types(context: Context) -> None:
     """Fill the vocabulary's types."""
-    names = list(context.raw("types") or {})
+    names = context.names["types"]
     if not names:
         context.problems.add((), "missing 'types'; expected at least one cell type")
     for name in names:
@@ -110,9 +110,6 @@ def _normalised(weights: Sequence[object], size: int) -> tuple[float, ...]:
 def read_sets(context: Context) -> None:
     """Fill the vocabulary's sets; a set may name others, in any order."""
     written = context.raw("sets") or {}
-    if not isinstance(written, dict):
-        context.problems.add(("sets",), f"expected a mapping of sets, got {shown(written)}")
-        return
     vocabulary = context.vocabulary
     waiting = dict(written)
     for name in written:

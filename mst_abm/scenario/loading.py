@@ -61,7 +61,7 @@ def load_scenario_text(
 def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequence[str]) -> Scenario:
     tree, problems = merge(scenario, folder, overrides)
     context = Context(tree, problems)
-    for section in ("signals", "drugs", "compartments", "switches"):
+    for section in ("types", "sets", "switches", "signals", "drugs", "compartments", "grafts"):
         content = context.raw(section) or {}
         if not isinstance(content, dict):
             problems.add((section,), f"expected a mapping (name: ...), got {shown(content)}")

@@ -132,9 +132,12 @@ def _take_out(plain: dict[str, Any], item: Any) -> None:
         return
     if item["type"] == "extra_forbidden":
         node: Any = plain
-        for key in loc[:-1]:
-            node = node[key] if not isinstance(node, list) or key < len(node) else {}
-        node.pop(loc[-1], None)
+        try:
+            for key in loc[:-1]:
+                node = node[key]
+            del node[loc[-1]]
+        except (KeyError, IndexError, TypeError):
+            pass  # gone already, with a mistake around it
         return
     index = next((i for i in loc if isinstance(i, int)), None)
     first = loc[0]
