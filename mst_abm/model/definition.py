@@ -175,6 +175,23 @@ class CountReference:
 
 
 @dataclass(frozen=True)
+class Observable:
+    """What a laboratory reports: ``times`` the cells of ``count``, relative to its reference.
+
+    With ``share_of`` the value is the share of the pattern's cells among those of another pattern
+    in the same compartment.
+    """
+
+    name: str
+    unit: str
+    count: CountReference
+    times: float = 1.0
+    share_of: Pattern | None = None
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+
+@dataclass(frozen=True)
 class Signal:
     """A scalar shared by the whole body: ds/dt = input - clearance(s).
 

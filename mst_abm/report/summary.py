@@ -48,8 +48,9 @@ def _head(run: Run) -> list[str]:
     last = run.times_h[-1] if run.n_records else 0.0
     word = "replicate" if n == 1 else "replicates, medians are shown"
     seed = run.attributes["seed"]
+    status = "still running or killed" if run.status == "running" else run.status
     return [
-        f"{run.name}: {run.status}, {duration(last)} simulated, seed {seed}, {n} {word}",
+        f"{run.name}: {status}, {duration(last)} simulated, seed {seed}, {n} {word}",
         "all counts are simulated cells",
     ]
 

@@ -51,7 +51,7 @@ def expected_number(item: InitialCells, compartment: Compartment) -> float:
     if item.measure == "fraction":
         return item.amount * sites
     if compartment.kind == "lattice":
-        return item.amount * sites * compartment.spacing ** len(compartment.shape)
+        return item.amount * sites * compartment.spacing**3
     return item.amount * compartment.volume * compartment.share
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mst_abm.clinic.endpoints import DAY_H, Laboratory, endpoints_for
 from mst_abm.model.english import count_assumptions
-from mst_abm.records.schema import Given, Header
+from mst_abm.records.schema import Endpoint, Given, Header, Observed
 from mst_abm.records.writer import RunWriter
 
 if TYPE_CHECKING:
@@ -85,11 +86,15 @@ def run_to_file(
         threads=threads,
     )
     started = time.monotonic()
+    laboratory = Laboratory(scenario.observables, sim.compiled.species, scenario.model.compartments)
+    samples: list[tuple[float, dict[str, np.ndarray]]] = []
     with RunWriter(path, header, force=force) as writer:
         for time_h in sorted({*records, *snapshots}):
             sim.advance(time_h)
             if time_h in records:
                 writer.append_record(sim)
+                if scenario.observables and time_h >= len(samples) * DAY_H - 1e-9:
+                    samples.append((time_h, laboratory.read(sim.counts)))
             if time_h in snapshots:
                 for replicate in range(min(snapshot_replicates, replicates)):
                     writer.append_snapshot(sim, replicate)
@@ -97,7 +102,28 @@ def run_to_file(
                 n_cells = sum(int(counts[:, 1:].sum()) for counts in sim.counts.values())
                 seconds = time.monotonic() - started
                 progress(Progress(time_h, until_h, n_cells, int(sim.tally.sum()), seconds))
-        writer.finish(digest=sim.digest() if replicates <= MOST_DIGESTED else "")
+        endpoints, observed = read_endpoints(scenario, samples)
+        writer.finish(
+            endpoints=endpoints,
+            observed=observed,
+            digest=sim.digest() if replicates <= MOST_DIGESTED else "",
+        )
+
+
+def read_endpoints(
+    scenario: Scenario, samples: list[tuple[float, dict[str, np.ndarray]]]
+) -> tuple[dict[str, np.ndarray], Observed | None]:
+    """Endpoints and laboratory series from daily samples."""
+    if not samples:
+        return {}, None
+    times = np.array([time_h for time_h, _ in samples])
+    series = {name: np.stack([s[name] for _, s in samples], axis=1) for name in samples[0][1]}
+    end_h = max((dose.start_h + dose.duration_h for dose in scenario.doses), default=0.0)
+    values = {
+        rule.name: rule.evaluate(times, series, end_h)
+        for rule in endpoints_for(scenario.observables)
+    }
+    return values, Observed(times, series)
 
 
 def header_of(sim: Any, *, seed: int, replicates: np.ndarray, threads: int) -> Header:
@@ -116,6 +142,11 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray, threads: int) -> H
         signals={signal.name: signal.unit for signal in compiled.model.signals},
         stoichiometry=compiled.stoichiometry,
         given=_given(scenario),
+        endpoints=tuple(
+            Endpoint(rule.name, rule.unit, rule.description)
+            for rule in endpoints_for(scenario.observables)
+        ),
+        observed={item.name: item.unit for item in scenario.observables},
         statistics=tuple(sim.statistics),
         has_handover=len(compiled.model.compartments) > 1 or bool(scenario.infusions),
         has_identity=bool(scenario.run.records_identity),

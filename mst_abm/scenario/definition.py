@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mst_abm.clinic.patient import Donor, Patient
 from mst_abm.clinic.pharmacokinetics import Drug
 from mst_abm.clinic.protocol import Dose, Infusion, Reset
-from mst_abm.model.definition import Model
+from mst_abm.model.definition import Model, Observable
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Scenario:
     infusions: tuple[Infusion, ...] = ()
     resets: tuple[Reset, ...] = ()
     drugs: tuple[Drug, ...] = ()
+    observables: tuple[Observable, ...] = ()
     patient: Patient | None = None
     donor: Donor | None = None
     switches: tuple[tuple[str, bool], ...] = ()

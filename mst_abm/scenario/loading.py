@@ -13,6 +13,7 @@ from mst_abm.scenario.context import Context
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.document import Node, read_file, read_text, write
 from mst_abm.scenario.merging import find_file, merge, shipped_models
+from mst_abm.scenario.observables import read_observables
 from mst_abm.scenario.problems import WordError
 from mst_abm.scenario.rules import check_entries, read_rules
 from mst_abm.scenario.schema import MODEL_SECTIONS, SwitchSection, _on_or_off
@@ -27,6 +28,11 @@ from mst_abm.scenario.treatment import (
     read_run,
 )
 from mst_abm.units import shown
+
+#: Sections that map names to definitions.
+MAPPINGS = (
+    "types", "sets", "switches", "signals", "observables", "drugs", "compartments", "grafts",
+)  # fmt: skip
 
 __all__ = ["load_scenario", "load_scenario_text", "shipped_models"]
 
@@ -61,7 +67,7 @@ def load_scenario_text(
 def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequence[str]) -> Scenario:
     tree, problems = merge(scenario, folder, overrides)
     context = Context(tree, problems)
-    for section in ("types", "sets", "switches", "signals", "drugs", "compartments", "grafts"):
+    for section in MAPPINGS:
         content = context.raw(section) or {}
         if not isinstance(content, dict):
             problems.add((section,), f"expected a mapping (name: ...), got {shown(content)}")
@@ -76,6 +82,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     read_units(context)
     rules = read_rules(context)
     signals = read_signals(context)
+    observables = read_observables(context)
     drugs = read_drugs(context)
     patient, donor = read_patient(context), read_donor(context)
     read_fractions(context, patient, donor)
@@ -100,6 +107,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         infusions=tuple(protocol.infusions),
         resets=tuple(protocol.resets),
         drugs=tuple(drugs.values()),
+        observables=observables,
         patient=patient,
         donor=donor,
         switches=tuple(context.switches.items()),

@@ -50,9 +50,7 @@ def _read_rule(context: Context, keys: Keys, seen: dict[str, int]) -> tuple[Rule
         return None, True
     if section.name in seen:
         line = context.tree.locate(("rules", seen[section.name])).line
-        message = (
-            f"expected a name of its own, '{section.name}' is taken in line {line}"
-        )
+        message = f"expected a name of its own, '{section.name}' is taken in line {line}"
         context.problems.add((*keys, "name"), message)
     seen.setdefault(section.name, int(keys[1]))
     is_on = context.is_on(section.switch, keys)

@@ -235,6 +235,15 @@ class SignalSection(Section):
     class_: Class | None = Field(None, alias="class")
 
 
+class ObservableSection(Section):
+    of: str
+    relative_to: Written | None = None
+    share_of: str | None = None
+    times: Number = 1.0
+    source: Word = Field(min_length=1)
+    class_: Class | None = Field(None, alias="class")
+
+
 class DrugSection(Section):
     molar_mass: MolarMass
     clearance: Written
@@ -379,6 +388,7 @@ class FileSection(Section):
     types: dict[str, TypeSection | None] = {}
     sets: dict[str, list[str]] = {}
     signals: dict[str, SignalSection] = {}
+    observables: dict[str, ObservableSection] = {}
     drugs: dict[str, DrugSection] = {}
     rules: list[RuleSection] = []
     compartments: dict[str, CompartmentSection] = {}
@@ -395,8 +405,8 @@ class FileSection(Section):
 
 
 MODEL_SECTIONS = (
-    "types", "sets", "switches", "signals", "drugs", "rules", "compartments", "initial",
-    "patient_defaults", "immunology", "grafts",
+    "types", "sets", "switches", "signals", "observables", "drugs", "rules", "compartments",
+    "initial", "patient_defaults", "immunology", "grafts",
 )  # fmt: skip
 
 
