@@ -10,7 +10,19 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mst_abm.model.definition import CellType, Compartment, Model, Signal
+from mst_abm.clinic.protocol import Dose, Infusion
+from mst_abm.model.definition import (
+    CellType,
+    Compartment,
+    CountReference,
+    Model,
+    Observable,
+    Pattern,
+    PatternTerm,
+    Product,
+    Signal,
+)
+from mst_abm.scenario.definition import Run, Scenario
 
 SPECIES = (
     ("empty", ()),
@@ -90,25 +102,24 @@ def make_compiled(model: Model) -> SimpleNamespace:
 
 def make_scenario(
     *, until_h: float = 72.0, counts_every_h: float = 6.0, snapshots_every_h: float = 24.0
-) -> SimpleNamespace:
-    """What the writer asks of a scenario."""
-    run = SimpleNamespace(
-        until_h=until_h,
-        seed=7,
-        exchange_h=0.5,
-        counts_every_h=counts_every_h,
-        snapshots_every_h=snapshots_every_h,
-        records_identity=False,
-    )
-    dose = SimpleNamespace(drug="cytarabine", start_h=24.0, duration_h=12.0, amount_mg=150.0)
-    infusion = SimpleNamespace(at_h=48.0, label="donor", cells=(("blood", None, 1e9),))
-    return SimpleNamespace(
+) -> Scenario:
+    """A scenario with a dose, an infusion and one observable."""
+    blasts = Pattern((PatternTerm("blast"),), "blast")
+    donor = Infusion(48.0, "donor", (("blood", Product("species", "cd8"), 1e9),))
+    return Scenario(
         name="fake",
         model=make_model(),
-        run=run,
-        doses=(dose,),
-        infusions=(infusion,),
-        resets=(),
+        run=Run(
+            until_h=until_h,
+            seed=7,
+            counts_every_h=counts_every_h,
+            snapshots_every_h=snapshots_every_h,
+        ),
+        doses=(Dose("cytarabine", 24.0, 12.0, 150.0),),
+        infusions=(donor,),
+        observables=(
+            Observable("circulating", "1e6", CountReference("blood", blasts, "cells", 1e6)),
+        ),
         resolved_text="name: fake  # Zellzahl \u00b5\n",
         model_text="types: {}\n",
     )

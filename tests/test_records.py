@@ -77,6 +77,10 @@ def test_what_goes_in_comes_out(record):
         assert run.signal_units == {"g_csf": "1", "time": "umol/L"}
         assert run.statistics == {"attempts": 144.0, "executed": 72.0}
         assert run.digest == twin.digest()
+        assert run.observed_units == {"circulating": "1e6"}
+        assert run.observed_times_h.tolist() == [0, 24, 48, 72]
+        blasts = run.counts("blood")[:, ::4, 1:3].sum(axis=2)
+        assert np.allclose(run.observed["circulating"], blasts / 0.001 / 1e6)
         assert run.given["name"].tolist() == ["cytarabine", "donor"]
         assert run.attributes["seed"] == "7"
 

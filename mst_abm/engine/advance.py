@@ -2,7 +2,8 @@
 
 Order of one exchange interval, for each body:
 
-    1. signals at the quadrature nodes, from counts at the start
+    1. signals at the quadrature nodes, from counts at the start (once: an interval that had to be
+       left because a table was full goes on with the same signals)
     2. rates
     3. patches, one after another; cells that leave go to outboxes with their times
     4. mixed compartments; cells from outboxes come in at their times
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mst_abm.engine.kernel import entry, kernel, merged
+from mst_abm.engine.kernel import entry, merged
 from mst_abm.engine.lattice import advance_patch
 from mst_abm.engine.mixed import advance_mixed
 from mst_abm.engine.signals import average_factors, prepare_rates, read_signals
@@ -27,17 +28,16 @@ def advance_interval(tab, geo, lat, mix, pool, out, body, schedule, rates, draws
     begin, end = schedule.edges[w], schedule.edges[w + 1]
     window = schedule.first_window + w
     n_patches = geo.patches.shape[0]
-    if tab.has_factors or tab.signals.shape[0] > 0:
-        read_signals(tab, body, schedule, rates, r, w)
-        average_factors(tab, rates)
-        if not prepare_rates(tab, geo, rates):
-            return BAD_RATE
     if body.progress[r].stage < 0:
         body.progress[r].stage = 0
         body.progress[r].candidate = 0
-        body.births[r, :] = 0
         out.n[r, :] = 0
         out.done[r, :] = 0
+        read_signals(tab, body, schedule, r, w)
+    if tab.has_factors:
+        average_factors(tab, body, rates, r)
+        if not prepare_rates(tab, geo, rates):
+            return BAD_RATE
     while body.progress[r].stage < n_patches:
         status = advance_patch(
             tab, geo, lat, pool, out, body, rates, draws, seed, r, body.progress[r].stage, begin, end, window
@@ -52,7 +52,8 @@ def advance_interval(tab, geo, lat, mix, pool, out, body, schedule, rates, draws
         if status != DONE:
             return status
     for g in range(tab.signals.shape[0]):
-        body.signals[r, g] = rates.node_signals[NODES, g]
+        body.signals[r, g] = body.node_signals[r, NODES, g]
+    body.births[r, :] = 0
     body.progress[r].stage = -1
     body.progress[r].window = window
     return DONE
@@ -67,7 +68,7 @@ def advance_bodies(
     Returns (status, body it stopped at). A body's own progress tells where it goes on.
     """
     n_windows = schedule.edges.shape[0] - 1
-    if not (tab.has_factors or tab.signals.shape[0] > 0):
+    if not tab.has_factors:
         rates.factors[0] = 1.0
         if not prepare_rates(tab, geo, rates):
             return BAD_RATE, np.int64(first_body)

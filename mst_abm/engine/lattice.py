@@ -223,10 +223,24 @@ def chain_to(tab, grid, patch, path, x, y, z, dx, dy, dz, u):
 
 
 @kernel
+def vacant_in_shell(grid, patch, ball, x, y, z, shell, end, wanted):
+    """Number of the ``wanted``-th vacant offset of a shell; without so many, minus their number."""
+    found = 0
+    for o in range(shell, end):
+        dx, dy, dz = np.int64(ball[o, 0]), np.int64(ball[o, 1]), np.int64(ball[o, 2])
+        goal = shifted(grid, x, y, z, dx, dy, dz)
+        if goal >= 0 and patch.species[goal] == 0:
+            if found == wanted:
+                return o
+            found += 1
+    return -found
+
+
+@kernel
 def push_outwards(tab, geo, grid, patch, lat, path, r, site, reach, u, v):
     """Shift the chain of cells towards the nearest vacancy within ``reach`` sites.
 
-    Ties are broken by a random start within the shell of equal distance. A vacancy met on the way
+    Among vacancies at equal distance one is drawn; when a static cell bars its way, the next is tried. A vacancy met on the way
     ends the chain there. Returns the site next to the mother that fell vacant, or -1.
     """
     keep_apart()
@@ -244,14 +258,11 @@ def push_outwards(tab, geo, grid, patch, lat, path, r, site, reach, u, v):
             if d + np.int64(ball[end, 2]) ** 2 != far:
                 break
             end += 1
-        width = end - shell
-        start = min(int(u * width), width - 1)
-        for i in range(width):
-            o = shell + (start + i) % width
+        vacant = -vacant_in_shell(grid, patch, ball, x, y, z, shell, end, -1)
+        start = min(int(u * vacant), vacant - 1)
+        for i in range(vacant):
+            o = vacant_in_shell(grid, patch, ball, x, y, z, shell, end, (start + i) % vacant)
             dx, dy, dz = np.int64(ball[o, 0]), np.int64(ball[o, 1]), np.int64(ball[o, 2])
-            goal = shifted(grid, x, y, z, dx, dy, dz)
-            if goal < 0 or patch.species[goal] != 0:
-                continue
             n = chain_to(tab, grid, patch, path, x, y, z, dx, dy, dz, v)
             if n == 0:
                 continue

@@ -136,8 +136,11 @@ def has_room(tab, mix, r, q, copies):
 
 
 @kernel
-def mean_acceptance(tab, geo, body, r, compartment, first, last, counters):
-    """Local modifiers in a mixed compartment: counts around a cell take their expected value."""
+def mean_acceptance(tab, geo, body, r, compartment, first, last, species, counters):
+    """Local modifiers in a mixed compartment: counts around a cell take their expected value.
+
+    A site of the ball is one of the other sites: the cell itself is not among them.
+    """
     keep_apart()
     p = 1.0
     for m in range(first, last):
@@ -147,16 +150,14 @@ def mean_acceptance(tab, geo, body, r, compartment, first, last, counters):
         elif kind == NEAR:
             capacity = geo.spaces[compartment].capacity
             sites = np.float64(capacity - 1) if capacity > 0 else geo.spaces[compartment].room
-            total = np.int64(0)
+            others, matching = np.int64(-1), np.int64(0)
             for s in range(1, tab.n_species):
+                others += body.counts[r, compartment, s]
                 if tab.pattern_mask[target, s]:
-                    total += body.counts[r, compartment, s]
-            x = np.float64(total)
+                    matching += body.counts[r, compartment, s]
+            x = np.float64(matching - tab.pattern_mask[target, species])
             if tab.pattern_mask[target, 0]:
-                occupied = np.int64(0)
-                for s in range(1, tab.n_species):
-                    occupied += body.counts[r, compartment, s]
-                x += max(sites - occupied, 0.0)
+                x += max(sites - others, 0.0)
             p *= table_value_between(tab, m, geo.ball_count[0, tab.modifiers[m].reach] * x / sites)
     return p
 
@@ -176,7 +177,9 @@ def is_vacancy_found(tab, geo, mix, r, q, offsets, u):
 
 
 @kernel
-def deliver(tab, geo, mix, pool, body, r, to, species, counters, copies, u, source, place, window):
+def deliver(
+    tab, geo, mix, pool, body, r, to, species, counters, copies, u, source, place, window, now
+):
     """Hand ``copies`` of a cell to a compartment; identity from ``source`` at ``place``.
 
     Status: NEED_SLOTS, NEED_POOL before anything has changed.
@@ -190,7 +193,7 @@ def deliver(tab, geo, mix, pool, body, r, to, species, counters, copies, u, sour
         for i in range(copies):
             slot = add_cell(tab, geo, mix, body, r, q, species, counters)
             if tab.has_identity:
-                inherit(tab, body, r, source, place, mix.identity, slot, i, window, space)
+                inherit(tab, body, r, source, place, mix.identity, slot, i, window, space, now)
         body.received[r, to, species] += copies
         return DONE
     n = geo.spaces[to].patches
@@ -205,7 +208,7 @@ def deliver(tab, geo, mix, pool, body, r, to, species, counters, copies, u, sour
         if tab.has_identity:
             inherit(
                 tab, body, r, source, place, pool.identity, k * depth + waiting + i, i,
-                window, space,
+                window, space, now,
             )  # fmt: skip
     pool.n[r, k] = waiting + copies
     body.received[r, to, species] += copies
@@ -213,14 +216,17 @@ def deliver(tab, geo, mix, pool, body, r, to, species, counters, copies, u, sour
 
 
 @kernel
-def inherit(tab, body, r, source, place, target, slot, i, window, space):
-    """Identity at a hand-over: the first copy is the same cell, further ones are new."""
+def inherit(tab, body, r, source, place, target, slot, i, window, space, now):
+    """Identity at a hand-over: the first copy is the same cell, further ones are new.
+
+    ``place`` -1, or a record without an id: a cell that begins here.
+    """
     if place >= 0 and source[r, place].id != 0:
         copy_identity(source, place, target, slot, r)
         if i == 0:
             return
     else:
-        write_identity(target, r, slot, np.uint64(0), np.uint64(0), 0.0, 0, 0)
+        write_identity(target, r, slot, np.uint64(0), np.uint64(0), now, 0, 0)
     target[r, slot].id = new_id(window, space, body.births[r, space])
     body.births[r, space] += 1
 
@@ -273,6 +279,7 @@ def act(tab, geo, mix, pool, body, rates, r, q, slot, ch, word, now, address, ca
     m = geo.mixed_compartment[q]
     first = mix.first[q]
     verb = tab.channels[ch].verb
+    kind = np.int64(mix.species[r, slot])
     own = mix.counters[r, slot] if tab.has_counters else np.uint16(0)
     seed, replicate, window, space = address.seed, address.replicate, address.window, address.space
     mod_first, mod_last = tab.channels[ch].modifier_first, tab.channels[ch].modifier_last
@@ -298,7 +305,7 @@ def act(tab, geo, mix, pool, body, rates, r, q, slot, ch, word, now, address, ca
             return DONE, 0
         mod_first, mod_last = tab.entries[e].modifier_first, tab.entries[e].modifier_last
         if mod_first < mod_last:
-            if v >= mean_acceptance(tab, geo, body, r, m, mod_first, mod_last, own):
+            if v >= mean_acceptance(tab, geo, body, r, m, mod_first, mod_last, kind, own):
                 return DONE, 0
         if tab.has_counters:
             theirs = mix.counters[r, partner]
@@ -315,7 +322,7 @@ def act(tab, geo, mix, pool, body, rates, r, q, slot, ch, word, now, address, ca
         body.tally[r, tab.entries[e].tally] += 1
         return DONE, 1
     if mod_first < mod_last:
-        if word * TWO_M32 >= mean_acceptance(tab, geo, body, r, m, mod_first, mod_last, own):
+        if word * TWO_M32 >= mean_acceptance(tab, geo, body, r, m, mod_first, mod_last, kind, own):
             return DONE, 0
     if verb == DIVIDE:
         if geo.spaces[m].capacity > 0:
@@ -346,7 +353,7 @@ def act(tab, geo, mix, pool, body, rates, r, q, slot, ch, word, now, address, ca
         # the receiver is served first: it may have no room, and then nothing must have changed
         status = deliver(
             tab, geo, mix, pool, body, r, tab.channels[ch].destination, product, carried, copies, u,
-            mix.identity, place, window,
+            mix.identity, place, window, now,
         )  # fmt: skip
         if status != DONE:
             return status, 0
@@ -421,7 +428,7 @@ def divide(tab, geo, mix, body, r, q, slot, ch, own, now, address, candidate):
 
 
 @kernel
-def from_outside(tab, geo, mix, body, rates, r, q, x, address, candidate):
+def from_outside(tab, geo, mix, body, rates, r, q, x, now, address, candidate):
     """A batch of cells enters from outside the body; returns (status, executed)."""
     keep_apart()
     m = geo.mixed_compartment[q]
@@ -442,8 +449,9 @@ def from_outside(tab, geo, mix, body, rates, r, q, x, address, candidate):
         slot = add_cell(tab, geo, mix, body, r, q, tab.sources[i].species, counters)
         if tab.has_identity:
             inherit(
-                tab, body, r, mix.identity, -1, mix.identity, slot, 0, address.window, address.space
-            )
+                tab, body, r, mix.identity, -1, mix.identity, slot, 0, address.window,
+                address.space, now,
+            )  # fmt: skip
     body.tally[r, tab.sources[i].tally] += 1
     return DONE, 1
 
@@ -488,7 +496,7 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
                 tab, geo, mix, pool, body, r, np.int64(out.cells[r, sender, i].destination),
                 np.int64(out.cells[r, sender, i].species), out.cells[r, sender, i].counters,
                 np.int64(out.cells[r, sender, i].copies), u, out.identity,
-                sender * depth + i if tab.has_identity else 0, window,
+                sender * depth + i if tab.has_identity else 0, window, due,
             )  # fmt: skip
             if status != DONE:
                 break
@@ -515,7 +523,9 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
         m = geo.mixed_compartment[q]
         executed = 0
         if c == n_classes:
-            status, executed = from_outside(tab, geo, mix, body, rates, r, q, x, address, candidate)
+            status, executed = from_outside(
+                tab, geo, mix, body, rates, r, q, x, now, address, candidate
+            )
         else:
             density = pair_density(tab, geo, mix, r, q)
             top = rates.classes[m, c].single + density * rates.classes[m, c].paired

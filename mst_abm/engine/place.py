@@ -11,7 +11,7 @@ from mst_abm.engine.cells import Address, updated_counters, write_identity
 from mst_abm.engine.grid import grid_of, locate, shifted
 from mst_abm.engine.kernel import entry, keep_apart, kernel
 from mst_abm.engine.lattice import view_patch
-from mst_abm.engine.mixed import add_cell, deliver, drop_cell
+from mst_abm.engine.mixed import add_cell, deliver, drop_cell, inherit
 
 FAR = 255  # beyond every distance a field tells apart
 
@@ -244,14 +244,16 @@ def populate(
 
 @entry
 def infuse(
-    tab, geo, mix, pool, body, seed, r, window, first_draw, compartment, species, update, expected
-):
+    tab, geo, mix, pool, body, seed, r, window, now, first_draw, compartment, species, update,
+    expected,
+):  # fmt: skip
     """Bring ``expected`` cells (rounded at random) into a compartment; returns (status, cells).
 
     Slots of a mixed compartment and pools must suffice. Cells for a lattice wait in its pools.
     """
     space = geo.patches.shape[0]
-    address = Address(seed, body.progress[r].replicate, window, space)
+    # counters are drawn beside the spaces of events: no candidate has this address
+    address = Address(seed, body.progress[r].replicate, window, space + 1)
     u, _, _ = rng.detail(seed, address.replicate, window, space, first_draw, rng.INFUSING)
     copies = np.int64(np.floor(expected + u))
     status = np.int64(0)
@@ -261,7 +263,7 @@ def infuse(
         packed = updated_counters(tab, update, np.uint16(0), address, draw, 1)
         status = deliver(
             tab, geo, mix, pool, body, r, compartment, species, packed, 1, v,
-            mix.identity, -1, window,
+            mix.identity, -1, window, now,
         )  # fmt: skip
         if status != 0:
             return status, copies
@@ -269,10 +271,13 @@ def infuse(
 
 
 @entry
-def reset_number(tab, geo, mix, body, r, compartment, species, update, number, seed, window):
+def reset_number(
+    tab, geo, mix, body, r, compartment, species, update, number, seed, window, now, first_draw
+):
     """Bring a species of a mixed compartment to a number; slots must suffice."""
+    space = geo.patches.shape[0]
     q = geo.spaces[compartment].mixed_index
-    address = Address(seed, body.progress[r].replicate, window, geo.patches.shape[0])
+    address = Address(seed, body.progress[r].replicate, window, space + 1)
     slot = mix.first[q] + mix.bounds[r, q, tab.n_classes + 1] - 1
     while body.counts[r, compartment, species] > number:
         if mix.species[r, slot] == species:
@@ -280,6 +285,8 @@ def reset_number(tab, geo, mix, body, r, compartment, species, update, number, s
             slot = mix.first[q] + mix.bounds[r, q, tab.n_classes + 1]
         slot -= 1
     while body.counts[r, compartment, species] < number:
-        made = body.counts[r, compartment, species]
-        packed = updated_counters(tab, update, np.uint16(0), address, made, 0)
-        add_cell(tab, geo, mix, body, r, q, species, packed)
+        draw = first_draw + body.counts[r, compartment, species]
+        packed = updated_counters(tab, update, np.uint16(0), address, draw, 0)
+        new = add_cell(tab, geo, mix, body, r, q, species, packed)
+        if tab.has_identity:
+            inherit(tab, body, r, mix.identity, -1, mix.identity, new, 0, window, space, now)

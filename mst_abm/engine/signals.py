@@ -109,17 +109,17 @@ def stepped(s, h, income, loss, maximum, half):
 
 
 @kernel
-def read_signals(tab, body, schedule, rates, r, w):
+def read_signals(tab, body, schedule, r, w):
     """Every signal at the nodes and at the end of window ``w`` of the schedule.
 
-    Changes: rates.node_signals (NODES + 1, signals).
+    Changes: body.node_signals.
     """
     keep_apart()
     h = schedule.edges[w + 1] - schedule.edges[w]
     for g in range(tab.signals.shape[0]):
         if tab.signals[g].kind != DYNAMIC:
             for n in range(NODES + 1):
-                rates.node_signals[n, g] = schedule.given[w, tab.signals[g].given, n]
+                body.node_signals[r, n, g] = schedule.given[w, tab.signals[g].given, n]
             continue
         income, loss = tab.signals[g].production, tab.signals[g].clearance
         for i in range(tab.signals[g].yield_first, tab.signals[g].yield_last):
@@ -132,11 +132,11 @@ def read_signals(tab, body, schedule, rates, r, w):
             goal = NODE[n] if n < NODES else 1.0
             s = stepped(s, (goal - at) * h, income, loss, maximum, half)
             at = goal
-            rates.node_signals[n, g] = s
+            body.node_signals[r, n, g] = s
 
 
 @kernel
-def average_factors(tab, rates):
+def average_factors(tab, body, rates, r):
     """Mean over the interval of every product of laws. Changes: rates.factors."""
     keep_apart()
     for f in range(1, tab.factor_range.shape[0]):
@@ -144,7 +144,7 @@ def average_factors(tab, rates):
         for n in range(NODES):
             value = 1.0
             for term in range(tab.factor_range[f, 0], tab.factor_range[f, 1]):
-                value *= law(tab, term, rates.node_signals[n, tab.terms[term].signal])
+                value *= law(tab, term, body.node_signals[r, n, tab.terms[term].signal])
             total += NODE_WEIGHT[n] * value
         rates.factors[f] = total
 
@@ -225,7 +225,7 @@ def sum_arrivals(tab, geo, rates, compartment):
 def prepare_rates(tab, geo, rates):
     """All rates of an interval from tables and factors; False if one is not finite.
 
-    Changes: every array of ``rates`` but factors, node_signals, path and weight.
+    Changes: every array of ``rates`` but factors, path and weight.
     """
     keep_apart()
     sum_entries(tab, rates)

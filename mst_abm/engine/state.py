@@ -122,6 +122,7 @@ def make_state(
         received=np.zeros((n, tab.n_compartments, tab.n_species), np.int64),
         tally=np.zeros((n, max(n_tallies, 1)), np.int64),
         signals=np.tile(signals, (n, 1)),
+        node_signals=np.zeros((n, NODES + 1, len(tab.signals))),
         births=np.zeros((n, n_patches + 1), np.int64),
     )
     depth = 16 if has_flow else 1
@@ -146,7 +147,6 @@ def make_rates(tab: Tables, geo: Geometry) -> Rates:
         spaces=np.zeros(m, SPACE_RATES),
         source=np.zeros(len(tab.sources)),
         factors=np.ones(len(tab.factor_range)),
-        node_signals=np.zeros((NODES + 1, len(tab.signals))),
         path=np.zeros(32, np.int64),
         weight=np.zeros((max(len(geo.mixed_compartment), 1), MAX_CLASSES + 2)),
     )

@@ -291,7 +291,8 @@ class Body(NamedTuple):
     counts: np.ndarray  # (R, M, S) i8
     received: np.ndarray  # (R, M, S) i8 cells handed over by another compartment or a protocol
     tally: np.ndarray  # (R, T) i8
-    signals: np.ndarray  # (R, G) f8
+    signals: np.ndarray  # (R, G) f8 at the start of the window
+    node_signals: np.ndarray  # (R, NODES + 1, G) f8 within and at the end of it
     births: np.ndarray  # (R, K + 1) i8 ordinals of identities in this window
 
 
@@ -314,6 +315,5 @@ class Rates(NamedTuple):
     spaces: np.ndarray  # (M,) SPACE_RATES
     source: np.ndarray  # (sources,) running sums within a compartment
     factors: np.ndarray  # (factors,)
-    node_signals: np.ndarray  # (NODES + 1, G)
     path: np.ndarray  # (32,) sites of a pushed chain
     weight: np.ndarray  # (Q or 1, MAX_CLASSES + 2)

@@ -267,6 +267,11 @@ class ChannelSet:
     def _address(self, channel: Channel, source: Compartment, name: str, amount: float) -> None:
         """Destination, and cells there per cell here: shares of the body may differ."""
         target = self.model.compartments[self.places[name]]
+        if target.kind == "mixed" and target.capacity:
+            raise ModelError(
+                f"cells leave '{source.name}' for '{name}', which has a capacity; a compartment "
+                "that receives cells is a lattice or is mixed without a capacity."
+            )
         channel.destination = self.places[name]
         channel.copies = amount * target.share / source.share
 

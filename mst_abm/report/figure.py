@@ -49,7 +49,13 @@ def draw(run: Run, path: str | os.PathLike[str]) -> None:
     """
     if run.n_records == 0:
         raise RecordError(f"{run.path}: holds no records yet, there is nothing to draw.")
-    panels = [*_cell_panels(run), *_signal_panels(run), *_event_panels(run), *_images(run)]
+    panels = [
+        *_observed_panels(run),
+        *_cell_panels(run),
+        *_signal_panels(run),
+        *_event_panels(run),
+        *_images(run),
+    ]
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     with matplotlib.rc_context({"font.size": 8, "axes.titlesize": 9, "legend.fontsize": 7}):
@@ -117,27 +123,54 @@ def _draw_cells(axes: Axes, run: Run, groups: Sequence[Group], title: str) -> No
     _finish(axes, run, title, "simulated cells")
 
 
+def _observed_panels(run: Run) -> list[Panel]:
+    if not len(run.observed_times_h):
+        return []
+    days = run.observed_times_h
+    parts = _by_unit(run.observed_units)
+    courses = run.observed
+    return [
+        partial(_draw_levels, run=run, names=names, courses=courses, times_h=days,
+                title="as a laboratory reports", unit=unit)
+        for names, unit in parts
+    ]  # fmt: skip
+
+
 def _signal_panels(run: Run) -> list[Panel]:
-    by_unit: dict[str, list[str]] = {}
-    for name, unit in run.signal_units.items():
-        by_unit.setdefault(unit, []).append(name)
-    panels: list[Panel] = []
-    for unit, names in by_unit.items():
-        for part in _parts(names, names):
-            panels.append(partial(_draw_signals, run=run, names=part, unit=unit))
-    return panels
+    courses = run.signals
+    return [
+        partial(_draw_levels, run=run, names=names, courses=courses, times_h=run.times_h,
+                title="signals", unit=unit)
+        for names, unit in _by_unit(run.signal_units)
+    ]  # fmt: skip
 
 
-def _draw_signals(axes: Axes, run: Run, names: Sequence[str], unit: str) -> None:
+def _by_unit(units: dict[str, str]) -> list[tuple[Sequence[str], str]]:
+    names: dict[str, list[str]] = {}
+    for name, unit in units.items():
+        names.setdefault(unit, []).append(name)
+    return [(part, unit) for unit, of in names.items() for part in _parts(of, of)]
+
+
+def _draw_levels(
+    axes: Axes,
+    run: Run,
+    names: Sequence[str],
+    courses: dict[str, np.ndarray],
+    times_h: np.ndarray,
+    title: str,
+    unit: str,
+) -> None:
     for i, name in enumerate(names):
-        _line(axes, run, run.signals[name], name, {"color": PALETTE[i % len(PALETTE)]})
-    values = np.concatenate([run.signals[name].ravel() for name in names])
+        style = {"color": PALETTE[i % len(PALETTE)]}
+        _line(axes, run, courses[name], name, style, times_h)
+    values = np.concatenate([courses[name].ravel() for name in names])
     positive = values[values > 0]
     if len(positive) and positive.max() > 100 * np.median(positive):
         axes.set_yscale("log")
-        axes.set_ylim(bottom=positive.max() * 1e-6)
-    label = "relative level" if unit in ("1", "", "dimensionless") else unit
-    _finish(axes, run, "signals", label)
+        axes.set_ylim(bottom=max(positive.min(), positive.max() * 1e-6) / 2)
+    label = "level" if unit in ("1", "", "dimensionless") else unit
+    _finish(axes, run, title, label)
 
 
 def _event_panels(run: Run) -> list[Panel]:
@@ -161,9 +194,16 @@ def _draw_events(axes: Axes, run: Run, rules: Sequence[tuple[str, np.ndarray]], 
     _finish(axes, run, title, "events since the start")
 
 
-def _line(axes: Axes, run: Run, values: np.ndarray, label: str, style: dict) -> None:
+def _line(
+    axes: Axes,
+    run: Run,
+    values: np.ndarray,
+    label: str,
+    style: dict,
+    times_h: np.ndarray | None = None,
+) -> None:
     """Median over replicates, with a band when there are several."""
-    days = run.times_h / _time_unit(run)[0]
+    days = (run.times_h if times_h is None else times_h) / _time_unit(run)[0]
     axes.plot(days, np.median(values, axis=0), label=fill(label, 24), lw=1.3, **style)
     if len(values) > 1:
         low, high = np.quantile(values, (0.05, 0.95), axis=0)

@@ -130,18 +130,19 @@ def _endpoints(run: Run) -> list[str]:
     table = run.endpoint_table
     if not len(table["endpoint"]):
         return []
-    lines = ["", "endpoints"]
+    rows = []
     for name, unit, description in zip(
         table["endpoint"], table["unit"], table["description"], strict=True
     ):
         values = run.endpoints[name]
         reached = values[np.isfinite(values)]
-        value = number(float(np.median(reached))) if len(reached) else "not reached"
-        of = f" ({len(reached)} of {len(values)})" if 0 < len(reached) < len(values) else ""
-        shown_unit = f" {unit}" if unit not in ("", "1") and len(reached) else ""
-        note = f"  ({description})" if description else ""
-        lines.append(f"  {name}: {value}{shown_unit}{of}{note}")
-    return lines
+        shown_unit = f" {unit}" if unit not in ("", "1") else ""
+        text = f"{_median(reached)}{shown_unit}" if len(reached) else "not reached"
+        if 0 < len(reached) < len(values):
+            text += f" ({len(reached)} of {len(values)})"
+        rows.append((str(name), text, str(description)))
+    width, room = (max(len(row[i]) for row in rows) for i in (0, 1))
+    return ["", "endpoints", *(f"  {n:<{width}}  {t:<{room}}  {d}".rstrip() for n, t, d in rows)]
 
 
 def _tail(run: Run) -> list[str]:

@@ -98,11 +98,28 @@ class Simulation:
         rows = []
         for compartment, product, number in cells:
             species = resolve(product, None, self._types, where)
+            self._check_room(compartment, number, where)
             program = self.compiled.updates.program(None, species, product, "same")
             rows.append(
                 (self._places[compartment], self.compiled.species_number(species), program, number)
             )
         return rows
+
+    def _check_room(self, name: str, number: float, where: str) -> None:
+        """Refuse what a compartment with sites cannot take whatever happens in it."""
+        compartment = self.scenario.model.compartments[self._places[name]]
+        if compartment.kind != "mixed" or compartment.capacity == 0:
+            return
+        if where == "infusion":
+            raise ModelError(
+                f"an infusion goes into '{name}', which has a capacity of {compartment.capacity} "
+                "sites; infuse into a mixed compartment without a capacity."
+            )
+        if number > compartment.capacity:
+            raise ModelError(
+                f"protocol: {number:g} cells are set in '{name}', which has a capacity of "
+                f"{compartment.capacity} sites; lower the number or enlarge the compartment."
+            )
 
     def _populate(self, items) -> None:
         tab, geo, compiled = self.tables, self.geometry, self.compiled
@@ -261,17 +278,19 @@ class Simulation:
 
     def _apply_events(self) -> None:
         """Infusions and resets that fall on the present edge."""
+        draw = 0  # of this edge: every event and every cell has numbers of its own
         for at, cells in self._arrivals:
             if abs(at - self.time_h) < 1e-9:
-                self._infuse(cells)
+                draw = self._infuse(cells, draw)
         for at, cells in self._resets:
             if abs(at - self.time_h) < 1e-9:
                 for compartment, species, program, number in cells:
-                    self._reset(compartment, species, program, int(number))
+                    self._reset(compartment, species, program, int(number), draw)
+                    draw += int(number) + 1
 
-    def _infuse(self, cells) -> None:
+    def _infuse(self, cells, draw: int) -> int:
+        """Bring cells in; returns the next free draw."""
         window = self._interval + 1
-        draw = 0
         for compartment, species, program, number in cells:
             expected = number * float(self.geometry.spaces[compartment]["share"])
             q = int(self.geometry.spaces[compartment]["mixed_index"])
@@ -279,22 +298,21 @@ class Simulation:
                 extra = np.zeros(len(self.geometry.mixed_compartment), np.int64)
                 extra[q] = int(expected) + 1
                 self._grow_slots(extra)
+            while q < 0 and self.state.pool.cells.shape[2] < self.state.pool.n.max() + expected + 2:
+                enlarge_pool(self.tables, self.state)
+            state = self.state
             for r in range(self.replicates):
-                code = codes.NEED_POOL
-                while code == codes.NEED_POOL:
-                    state = self.state
-                    code, copies = infuse(
-                        self.tables, self.geometry, state.mixed, state.pool, state.body, self.seed,
-                        r, window, draw, compartment, species, program, expected,
-                    )  # fmt: skip
-                    if code == codes.NEED_POOL:
-                        raise EngineError(
-                            "an infusion into a lattice compartment is not supported; infuse into "
-                            "the mixed compartment it is fed from."
-                        )
+                code, _ = infuse(
+                    self.tables, self.geometry, state.mixed, state.pool, state.body, self.seed, r,
+                    window, self.time_h, draw, compartment, species, program, expected,
+                )  # fmt: skip
+                assert code == codes.DONE
             draw += int(expected) + 2
+        return draw
 
-    def _reset(self, compartment: int, species: int, program: int, number: int) -> None:
+    def _reset(
+        self, compartment: int, species: int, program: int, number: int, draw: int
+    ) -> None:
         q = int(self.geometry.spaces[compartment]["mixed_index"])
         extra = np.zeros(len(self.geometry.mixed_compartment), np.int64)
         extra[q] = number
@@ -302,7 +320,7 @@ class Simulation:
         for r in range(self.replicates):
             reset_number(
                 self.tables, self.geometry, self.state.mixed, self.state.body, r, compartment,
-                species, program, number, self.seed, self._interval + 1,
+                species, program, number, self.seed, self._interval + 1, self.time_h, draw,
             )  # fmt: skip
 
     # looking

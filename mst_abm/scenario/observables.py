@@ -37,7 +37,7 @@ def _read(context: Context, name: str) -> Observable | None:
             if section.relative_to is None:
                 raise WordError("expected relative_to (such as 1e9 /L) or share_of")
             measure, amount = relative_to(context, section.relative_to, place)
-            unit = str(section.relative_to).replace(" ", "")
+            unit = str(section.relative_to).replace(" ", "").removeprefix("1cell") or "cell"
             count = CountReference(place, pattern, measure, amount)  # type: ignore[arg-type]
             return Observable(name, unit, count, section.times, None, section.source, number)
     return None

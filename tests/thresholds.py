@@ -1,0 +1,75 @@
+"""Sizes and thresholds of every statistical proof, in one place.
+
+A test makes a false alarm with probability 1e-6 in all, whatever the number of its statistics, and misses
+an error of ``error`` in one rate with probability 1e-3 at most. Hence, with ``delta`` the shift of the
+most telling statistic in standard deviations of one replicate,
+
+    n = ((z + 3.09) / delta)^2.
+
+``delta`` is stated for the rate that is hardest to see, from the exact answer with that rate changed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+#: |Z| that a right simulation exceeds with probability 1e-6 in all, by the number of statistics.
+ONE, FOUR, FIFTY = 4.89, 5.16, 5.61
+MISS = 3.09
+
+
+def threshold(statistics: int) -> float:
+    """|Z| allowed when a test looks at so many statistics."""
+    return ONE if statistics <= 1 else FOUR if statistics <= 4 else FIFTY
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many replicates, and what they can see.
+
+    ``ci``: replicates of a usual run, when the proper number takes too long there; the
+    error of its negative control is then ``ci_error``.
+    """
+
+    statistics: int
+    delta: float
+    error: float = 0.02
+    ci: int = 0
+    ci_error: float = 0.0
+
+    @property
+    def z(self) -> float:
+        return threshold(self.statistics)
+
+    @property
+    def n(self) -> int:
+        return math.ceil(((self.z + MISS) / self.delta) ** 2)
+
+
+POPULATION = {
+    "birth-death": Size(3, 0.0485),  # death
+    "critical": Size(3, 0.113),
+    "pure birth": Size(2, 0.0439),
+    "immigration-death": Size(3, 0.086),  # death
+    "batch immigration": Size(3, 0.060),  # death
+    "scheduled reset": Size(3, 0.050),  # immigration
+    "death counter": Size(2, 0.045),  # birth
+    "logistic": Size(4, 0.032),  # death
+    "Luria-Delbruck": Size(4, 0.0158, ci=40_000, ci_error=0.08),
+    "Moran": Size(1, 0.049),
+    "Erlang cycle": Size(2, 0.25),
+    "drug kill": Size(2, 1.4),
+    "conjugation": Size(4, 0.1),
+}
+LATTICE = {
+    "complete graph": Size(6, 0.0135),
+    "free walk": Size(4, 0.0200),
+    "Eden": Size(2, 0.0632),
+    "contact process": Size(1, 1.0),
+    "static effector": Size(2, 0.0305),
+    "serial killer": Size(4, 0.0312),
+}
+CONDITIONS = {
+    "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
+}
