@@ -67,7 +67,7 @@ def _classes(
     nominal = np.full(n_rows, -1.0)
     n_species = len(channel_set.species)
     tops = {}
-    for table, (key, partners) in enumerate(channel_set.pairs.items()):
+    for table, partners in enumerate(channel_set.pairs.values()):
         sums = [
             sum(e.base * channel_set.factors.nominal(e.factor, levels) for e in entries)
             for entries in partners.values()

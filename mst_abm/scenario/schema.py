@@ -112,7 +112,9 @@ class LinearSection(Section):
     slope: Written
     intercept: float = 0.0
     low: float = 0.0
-    high: float = float("inf")
+    high: Annotated[float, WithJsonSchema({"type": "number"})] = Field(
+        default_factory=lambda: float("inf")
+    )
 
 
 class StepSection(Section):

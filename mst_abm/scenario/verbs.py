@@ -301,14 +301,17 @@ def _read_arrive(context: Context, section: RuleSection, parts: Parts, keys: Key
         parts.actor = parse_pattern(left, context.vocabulary)
         _refuse_static(context, parts.actor)
         parts.is_good = False
-        if is_outside:
-            product = parse_product(left, context.vocabulary, None)
-            if right is not None:
-                raise WordError("expected cells without '->' from outside")
-        else:
-            product = parse_product(right or SAME, context.vocabulary, parts.actor)
+        if right is not None:
+            raise WordError("expected cells without '->': they arrive as what they are")
+        product = parse_product(left if is_outside else SAME, context.vocabulary, parts.actor)
         parts.outcomes, parts.is_good = (Outcome(1.0, (product,)),), True
     parts.extra |= {"is_from_outside": is_outside, "batch": section.batch}
+    for i, modifier in enumerate(section.modifiers if is_outside else ()):
+        if modifier.signal is None:
+            context.problems.add(
+                (*keys, "modifiers", i),
+                "expected a signal: cells from outside have no place and no counters yet",
+            )
     wanted = "mixed" if is_outside else "lattice"
     if section.in_ is None:
         message = f"missing 'in'; expected the {wanted} compartment in which cells arrive"
