@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 
 import mst_abm
 from mst_abm.cli import main
@@ -114,3 +115,204 @@ def test_the_grammar_has_an_example_of_everything():
     page = (DOCS / "grammar.md").read_text(encoding="utf-8")
     for word in (*divisions, *shipped_models()):
         assert f"`{word}`" in page
+
+
+@pytest.mark.parametrize("block", marked("from_physicell.md"), ids=lambda block: block.name)
+def test_examples_for_people_from_physicell_run(block):
+    simulation = mst_abm.simulate(load_scenario_text(block.text))
+    tumour = [s.type == "tumour" for s in simulation.compiled.species]
+    cells = simulation.counts["dish"][0, tumour].sum()
+    assert cells > 200 if block.name == "physicell-increases" else cells < 2000
+
+
+# ------------------------------------------------------------------ the worked examples
+
+
+def patched(text: str, diff: str) -> str:
+    """A file after one step: the lines shown stand together in it, once, and take the added ones."""
+    lines = diff.rstrip("\n").split("\n")
+    old = "".join(f"{line[1:]}\n" for line in lines if line[0] != "+")
+    new = "".join(f"{line[1:]}\n" for line in lines if line[0] != "-")
+    assert text.count(old) == 1, f"expected once in the file:\n{old}"
+    return text.replace(old, new)
+
+
+@cache
+def worked_example(page: str) -> str:
+    """The file of a page after its last step."""
+    start, *steps = marked(page)
+    assert start.kind == "start" and {step.kind for step in steps} == {"step"}
+    text = start.text
+    load_scenario_text(text)
+    for step in steps:
+        text = patched(text, step.text)
+        load_scenario_text(text)  # every step by itself is a valid file
+    return text
+
+
+def events_of(simulation: mst_abm.Simulation, rule: str) -> int:
+    mine = [t.rule == rule for t in simulation.compiled.tallies]
+    return int(simulation.tally[0, mine].sum())
+
+
+def test_the_added_cell_type_does_what_the_page_says():
+    text = worked_example("add_a_cell_type.md")
+    kills = []
+    for switch in ("on", "off"):
+        overrides = [f"switches.suppression={switch}"]
+        simulation = mst_abm.simulate(load_scenario_text(text, overrides=overrides))
+        kills.append(events_of(simulation, "donor CD8 kill leukaemia"))
+        assert (events_of(simulation, "regulatory T cells quiet killers") > 0) == (switch == "on")
+    assert kills[0] < 0.5 * kills[1]
+
+
+def test_the_added_drug_does_what_the_page_says():
+    text = worked_example("add_a_drug.md")
+    left, areas = [], []
+    for overrides in ([], ["protocol=[]"]):
+        scenario = load_scenario_text(text, overrides=overrides)
+        simulation = mst_abm.Simulation(scenario)
+        signal = [s.name for s in scenario.model.signals].index("etoposide_level")
+        levels = []
+        for time in simulation.record_times_h:
+            simulation.advance(time)
+            levels.append(simulation.signals[0, signal])
+        areas.append(trapezoid(levels, simulation.record_times_h))
+        blasts = [s.type == "blast" for s in simulation.compiled.species]
+        left.append(simulation.counts["marrow"][0, blasts].sum())
+    assert left[0] < 0.3 * left[1]
+    assert areas == pytest.approx([3 * 109, 0], rel=0.03)
+
+
+# ------------------------------------------------------------------ commands, code, paths
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty folder with the scenarios of the repository and of the pages."""
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "out").mkdir()
+    for page in ("add_a_cell_type.md", "add_a_drug.md"):
+        (tmp_path / marked(page)[0].name).write_text(worked_example(page), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def commands() -> list[list[str]]:
+    found = [
+        shlex.split(line, comments=True)
+        for page in PAGES
+        for block in fenced(page, "sh")
+        for line in block.splitlines()
+        if line.startswith("mst-abm ")
+    ]
+    return [line[1 : line.index(">")] if ">" in line else line[1:] for line in found]
+
+
+def test_commands_in_the_pages_are_valid(workplace):
+    assert len(commands()) > 8
+    for name, *arguments in commands():
+        command = main.commands[name]
+        parameters = command.make_context(name, list(arguments)).params
+        if name in ("check", "run", "ensemble"):
+            load_scenario(parameters["file"], overrides=parameters["overrides"])
+
+
+def test_the_table_of_commands_is_complete():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `mst-abm (\w+)", readme, re.MULTILINE) == list(main.commands)
+
+
+def test_the_two_commands_are_targets_of_make():
+    first = fenced(ROOT / "README.md", "sh")[0].splitlines()
+    assert first == ["make run", "make test"]
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {line.split()[1] for line in first} <= set(targets)
+
+
+def test_the_first_edit_runs():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    ((_, _, _, text),) = _MARKED.findall(readme)
+    simulation = mst_abm.simulate(load_scenario_text(text))
+    assert events_of(simulation, "shields stop killers") > 0
+    assert events_of(simulation, "killer kills") > 0
+
+
+def test_python_of_the_readme_runs(workplace):
+    pytest.importorskip("pandas")
+    (code,) = fenced(ROOT / "README.md", "python")
+    small = '"run.until=4 h", "compartments.marrow.lattice.shape=[16, 16, 16]", "protocol=[]"'
+    code = code.replace('"run.until=2 d"', small).replace('to="1 d"', 'to="2 h"')
+    found: dict = {}
+    exec(code, found)
+    assert found["blood"]["neutrophil[stage=mature]"] > 0
+    assert len(found["cells"]["x"]) == sum(c[0, 1:].sum() for c in found["sim"].counts.values())
+    assert found["blasts"].shape == (1, 3) and len(found["table"]) > 0
+
+
+def test_python_of_the_file_format_runs(workplace):
+    pytest.importorskip("h5netcdf")
+    pytest.importorskip("pandas")
+    mst_abm.run_to_file(load_scenario("box"), "out/box.h5")
+    for code in fenced(DOCS / "file_format.md", "python"):
+        found: dict = {}
+        exec(code, found)
+        if "prey" in found:
+            assert found["prey"].ravel()[0] == 3
+
+
+_PATH = re.compile(
+    r"(?:mst_abm|configs|tests|docs|benchmarks|\.ci)/[\w./-]*|[\w-]+\.(?:md|toml|cff)|LICENSE|Makefile"
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_named_in_the_pages_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        if _PATH.fullmatch(name):
+            assert (ROOT / name).exists(), f"{page.name} names {name}"
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        there = page.parent / file if file else page
+        assert there.exists(), f"{page.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", there.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [h.lower().replace(" ", "-") for h in headings], target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_can_be_reached_from_the_readme(page):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert page.name == "README.md" or f"](docs/{page.name})" in readme
+
+
+# ------------------------------------------------------------------ what is generated
+
+
+def test_the_schema_for_editors_is_up_to_date():
+    text = (DOCS / "scenario.schema.json").read_text(encoding="utf-8")
+    assert json.loads(text) == json_schema(), "mst-abm schema > docs/scenario.schema.json"
+    assert "Infinity" not in text and "NaN" not in text
+
+
+def test_the_schema_for_editors_takes_the_shipped_files():
+    jsonschema = pytest.importorskip("jsonschema")
+    yaml = pytest.importorskip("ruamel.yaml").YAML(typ="safe", pure=True)
+    validator = jsonschema.Draft202012Validator(json_schema())
+    for file in (*ROOT.glob("configs/*.yaml"), *ROOT.glob("mst_abm/models/*.yaml")):
+        assert not list(validator.iter_errors(yaml.load(file))), file
+
+
+def test_the_page_on_files_holds_the_table_of_the_format():
+    assert markdown_table() in (DOCS / "file_format.md").read_text(encoding="utf-8")
+
+
+def test_every_shipped_model_and_scenario_is_described():
+    page = (DOCS / "models.md").read_text(encoding="utf-8")
+    for name in shipped_models():
+        assert f"`{name}`" in page
+    for file in sorted((ROOT / "configs").glob("*.yaml")):
+        assert f"`configs/{file.name}`" in page

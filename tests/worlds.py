@@ -6,15 +6,15 @@ Every proof runs what a person would write in a file: no table is built by hand 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from mst_abm.model.definition import InitialCells, Product
 from mst_abm.runs.simulation import Simulation
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.loading import load_scenario_text
-
-VERBS = ("die", "become", "divide", "move", "contact", "paracrine", "leave", "arrive")
 
 
 def per_hour(rate: float) -> str:
@@ -81,8 +81,33 @@ def world(
         **sections,
     }
     if document.pop("identity", False):
-        document["run"]["record"]["identity"] = True
+        document["run"]["identity"] = True
     return load_scenario_text(json.dumps(document))
+
+
+def placed(scenario: Scenario, *cells: tuple[str, int], where: str = "centre") -> Scenario:
+    """The scenario with these cells at the centre, nearest sites first, in this order."""
+    compartment = scenario.model.compartments[0].name
+    initial = tuple(
+        InitialCells(compartment, ((Product("species", name), 1.0),), "number", float(n), placement=where)
+        for name, n in cells
+    )
+    return replace(scenario, model=replace(scenario.model, initial=initial))
+
+
+def box(rules: list, space: dict, types: dict, *, until: float, **more: Any) -> Scenario:
+    """One lattice without cells yet; a shape of one side is a line or a ring."""
+    side = space["lattice"]["shape"][0] if len(space["lattice"]["shape"]) == 1 else 0
+    scenario = world(
+        rules, {"box": lattice(3, 3) if side else space}, {"box": {}}, types=types, until=until, **more
+    )
+    if not side:
+        return scenario
+    # a line: files state two or three dimensions, the engine also knows one
+    (before,) = scenario.model.compartments
+    is_ring = space["lattice"]["boundary"] == "periodic"
+    line = replace(before, shape=(side,), neighbours=2, is_periodic=(is_ring,))
+    return replace(scenario, model=replace(scenario.model, compartments=(line,)))
 
 
 def plain(*names: str) -> dict[str, dict]:

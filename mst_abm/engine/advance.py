@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mst_abm.engine.kernel import entry, merged
+from mst_abm.engine.kernel import driver, merged
 from mst_abm.engine.lattice import advance_patch
 from mst_abm.engine.mixed import advance_mixed
 from mst_abm.engine.signals import average_factors, prepare_rates, read_signals
@@ -59,7 +59,7 @@ def advance_interval(tab, geo, lat, mix, pool, out, body, schedule, rates, draws
     return DONE
 
 
-@entry
+@driver
 def advance_bodies(
     tab, geo, lat, mix, pool, out, body, schedule, rates, draws, seed, first_body, last_body
 ):

@@ -107,6 +107,7 @@ def copy_identity(source, i, target, j, r):
 
 @kernel
 def swap_identity(identity, i, j, r):
+    keep_apart()
     cell = identity[r, i]
     id_, parent, birth = cell.id, cell.parent, cell.birth
     clone, generation = cell.clone, cell.generation
@@ -123,6 +124,7 @@ def new_id(window, space, ordinal):
 @kernel
 def child_identity(identity, r, mother, child, birth, id_):
     """A daughter's record, from the mother's."""
+    keep_apart()
     write_identity(
         identity,
         r,

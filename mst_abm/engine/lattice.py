@@ -28,7 +28,7 @@ from mst_abm.engine.cells import (
     updated_counters,
 )
 from mst_abm.engine.grid import count_within, delist, enlist, grid_of, locate, shifted
-from mst_abm.engine.kernel import inlined, keep_apart, kernel
+from mst_abm.engine.kernel import inlined, keep_apart, kernel, natural, prefetch
 from mst_abm.engine.rng import BLOCK, TWO_M32
 from mst_abm.engine.status import DONE, NEED_OUTBOX, OUT_OF_DRAWS
 from mst_abm.engine.tables import (
@@ -47,6 +47,8 @@ from mst_abm.engine.tables import (
 
 MASK32 = 0xFFFFFFFF
 LANDING_TRIES = 1024
+AHEAD = 32  # candidates whose cells are fetched from memory together; divides BLOCK
+LARGE = 8192  # sites from which a patch no longer lies in the nearest cache
 
 
 class Patch(NamedTuple):
@@ -102,13 +104,12 @@ def set_species(tab, patch, site, new):
 
 
 @inlined
-def move_cell(tab, patch, lat, r, a, b):
-    """Carry whatever is on site a to the vacant site b."""
+def move_cell(tab, patch, lat, r, a, b, place):
+    """Carry what is on site a, at ``place`` in the list if listed, to the vacant site b."""
     s = patch.species[a]
     patch.species[b] = s
     patch.species[a] = 0
     if tab.rows[patch.row + np.int64(s)].class_of >= 0:
-        place = patch.where[a]
         patch.where[b] = place
         patch.order[place] = b
     if tab.has_counters:
@@ -270,7 +271,7 @@ def push_outwards(tab, geo, grid, patch, lat, path, r, site, reach, u, v):
             while patch.species[path[stop]] != 0:
                 stop += 1
             for q in range(stop, 0, -1):
-                move_cell(tab, patch, lat, r, path[q - 1], path[q])
+                move_cell(tab, patch, lat, r, path[q - 1], path[q], patch.where[path[q - 1]])
             return path[0]
         shell = end
     return -1
@@ -287,6 +288,41 @@ def weigh(bounds, classes, weight, n_classes, waiting, arrive_top):
     w = waiting * arrive_top
     weight[n_classes] = w
     return total + w
+
+
+@kernel
+def guess_places(draws, weight, classes, bounds, n_classes, total, order):
+    """Places in the list of a block's candidates, were nothing to happen meanwhile.
+
+    Cells drawn at random are seldom in a near cache. Asked for ahead of time they are waited for
+    together, not one after another; a guess gone wrong changes nothing but the waiting.
+    """
+    for j in range(BLOCK):
+        x = draws.choice[j] * total
+        c = 0
+        while c < n_classes and x >= weight[c]:
+            x -= weight[c]
+            c = natural(c + 1)
+        place = 0
+        if c < n_classes:
+            place = bounds[c] + min(int(x * classes[c].inverse), bounds[c + 1] - bounds[c] - 1)
+        draws.words[j] = place  # the raw words are no longer needed
+        prefetch(order, place)
+
+
+@kernel
+def fetch_sites(draws, first, patch, grid, directions, neighbours):
+    """Ask for the sites of the next candidates and for the neighbours they may look at."""
+    for j in range(first, first + AHEAD):
+        j = natural(j)
+        site = np.int64(patch.order[draws.words[j]])
+        d = natural((draws.direction[j] * neighbours) >> 32)
+        step = np.int64(directions[d, 0]) + grid.nx * (
+            np.int64(directions[d, 1]) + grid.ny * np.int64(directions[d, 2])
+        )
+        prefetch(patch.species, site)
+        prefetch(patch.where, site)
+        prefetch(patch.species, site + step)
 
 
 @kernel
@@ -398,20 +434,29 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
     if body.progress[r].candidate > 0:
         t, drawn = body.progress[r].time, body.progress[r].candidate
     total = weigh(bounds, classes, weight, n_classes, pool.n[r, k], arrive_top)
-    rng.fill_block(draws, seed, address.replicate, window, k, drawn)
-    j = 0
+    is_large = species.shape[0] >= LARGE
+    drawn -= BLOCK
+    j = pause = BLOCK
     attempts = 0
     executed = 0
     status = DONE
     while True:
-        if j == BLOCK:
-            drawn += BLOCK
-            rng.fill_block(draws, seed, address.replicate, window, k, drawn)
-            j = 0
+        if j == pause:
+            if j == BLOCK:
+                drawn += BLOCK
+                rng.fill_block(draws, seed, address.replicate, window, k, drawn)
+                j, pause = 0, BLOCK
+                if is_large:
+                    pause = 0
+                    guess_places(draws, weight, classes, bounds, n_classes, total, order)
+            if is_large:
+                pause += AHEAD
+                fetch_sites(draws, j, patch, grid, directions, neighbours)
         now = t + waiting[j] / total
         if not now < end:
             break
         before = t
+        j = natural(j)
         x = choice[j] * total
         word = direction[j]
         candidate = drawn + j
@@ -421,7 +466,7 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
         c = 0
         while c < n_classes and x >= weight[c]:
             x -= weight[c]
-            c += 1
+            c = natural(c + 1)
         if c == n_classes:
             t = now
             if pool.n[r, k] > 0:
@@ -436,29 +481,30 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
         i = int(x * classes[c].inverse)
         i = min(i, bounds[c + 1] - bounds[c] - 1)
         v = x - i * classes[c].top
-        site = np.int64(order[bounds[c] + i])
+        place = natural(bounds[c] + i)
+        site = natural(np.int64(order[place]))
         s = np.int64(species[site])
-        row = base_row + s
+        row = natural(base_row + s)
         single = rates.rows[row].single
         t = now
         if v < single:
-            ch = tab.rows[row].channel_first
+            ch = natural(tab.rows[row].channel_first)
             while v >= rates.cumulative[ch]:
-                ch += 1
+                ch = natural(ch + 1)
         else:
             v -= single
             if v >= rates.rows[row].paired:
                 continue
-            ch = tab.rows[row].pair_start
+            ch = natural(tab.rows[row].pair_start)
             while v >= rates.cumulative[ch]:
-                ch += 1
+                ch = natural(ch + 1)
         verb = tab.channels[ch].verb
         mod_first, mod_last = tab.channels[ch].modifier_first, tab.channels[ch].modifier_last
         own = patch.counters[site] if tab.has_counters else np.uint16(0)
 
         if verb == MOVE:
             product = word * neighbours
-            d = product >> 32
+            d = natural(product >> 32)
             gx, gy, gz = locate(grid, site)
             other = shifted(
                 grid, gx, gy, gz,
@@ -475,7 +521,7 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
                 if u >= acceptance(tab, geo, grid, patch, mod_first, mod_last, site, own):
                     continue
             if occupant == 0:
-                move_cell(tab, patch, lat, r, site, other)
+                move_cell(tab, patch, lat, r, site, natural(other), place)
             else:
                 swap_cells(tab, patch, lat, r, site, other)
             tally[tab.channels[ch].tally] += 1
@@ -486,7 +532,7 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
             reach = tab.channels[ch].reach
             n_offsets = neighbours if reach == 0 else geo.ball_count[ball_row, reach]
             product = word * n_offsets
-            d = product >> 32
+            d = natural(product >> 32)
             gx, gy, gz = locate(grid, site)
             offset = directions[d] if reach == 0 else ball[d]
             other = shifted(
@@ -494,8 +540,8 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
             )
             if other < 0:
                 continue
-            place = tab.channels[ch].pair_table * n_species + np.int64(species[other])
-            e, e_last = tab.entry_range[place, 0], tab.entry_range[place, 1]
+            pair = tab.channels[ch].pair_table * n_species + np.int64(species[other])
+            e, e_last = tab.entry_range[pair, 0], tab.entry_range[pair, 1]
             w = (product & MASK32) * TWO_M32 * rates.pair_top[tab.channels[ch].pair_table]
             while e < e_last and w >= rates.entry[e]:
                 e += 1
@@ -531,7 +577,7 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
                 u /= p
             placement = tab.channels[ch].placement
             if placement == ATTEMPT:
-                d = product >> 32
+                d = natural(product >> 32)
                 gx, gy, gz = locate(grid, site)
                 other = shifted(
                     grid, gx, gy, gz,

@@ -42,6 +42,7 @@ def move_record(tab, mix, r, source, target):
 @kernel
 def open_slot(tab, mix, r, q, c):
     """Make room for a cell of class c (the idle class is n_classes); returns its slot."""
+    keep_apart()
     first, bounds = mix.first[q], mix.bounds[r, q]
     hole = bounds[tab.n_classes + 1]
     for p in range(tab.n_classes, c, -1):
@@ -57,6 +58,7 @@ def open_slot(tab, mix, r, q, c):
 @kernel
 def close_slot(tab, mix, r, q, c, slot):
     """Remove the cell in ``slot`` of class c."""
+    keep_apart()
     first, bounds = mix.first[q], mix.bounds[r, q]
     hole = slot - first
     for p in range(c, tab.n_classes + 1):
@@ -221,6 +223,7 @@ def inherit(tab, body, r, source, place, target, slot, i, window, space, now):
 
     ``place`` -1, or a record without an id: a cell that begins here.
     """
+    keep_apart()
     if place >= 0 and source[r, place].id != 0:
         copy_identity(source, place, target, slot, r)
         if i == 0:

@@ -9,7 +9,7 @@ import numpy as np
 from mst_abm.engine import rng
 from mst_abm.engine.cells import Address, updated_counters, write_identity
 from mst_abm.engine.grid import grid_of, locate, shifted
-from mst_abm.engine.kernel import entry, keep_apart, kernel
+from mst_abm.engine.kernel import driver, keep_apart, kernel
 from mst_abm.engine.lattice import view_patch
 from mst_abm.engine.mixed import add_cell, deliver, drop_cell, inherit
 
@@ -224,7 +224,7 @@ def populate_mixed(tab, geo, mix, body, items, seed, r, clone):
     return clone
 
 
-@entry
+@driver
 def populate(
     tab, geo, lat, mix, body, items, field_is_distance, field_mask, vacant, seed, first, last
 ):
@@ -242,7 +242,7 @@ def populate(
     return missing
 
 
-@entry
+@driver
 def infuse(
     tab, geo, mix, pool, body, seed, r, window, now, first_draw, compartment, species, update,
     expected,
@@ -270,7 +270,7 @@ def infuse(
     return status, copies
 
 
-@entry
+@driver
 def reset_number(
     tab, geo, mix, body, r, compartment, species, update, number, seed, window, now, first_draw
 ):

@@ -53,7 +53,10 @@ TWO_M53 = 2.0**-53
 
 
 class Draws(NamedTuple):
-    """Scratch for one block of candidates; each array has BLOCK entries, ``words`` four times that."""
+    """Scratch for one block of candidates; each array has BLOCK entries, ``words`` four times that.
+
+    After `fill_block` only waiting, choice and direction count; the others may be put to other use.
+    """
 
     words: np.ndarray
     waiting: np.ndarray

@@ -66,7 +66,8 @@ Share = Annotated[float, Measured("fraction")]
 Age = Annotated[float, Measured("age")]
 Height = Annotated[float, Measured("height")]
 Weight = Annotated[float, Measured("weight")]
-Word = Annotated[str, BeforeValidator(_word)]
+# numbers are words too: an axis value 1, the unit 1
+Word = Annotated[str, BeforeValidator(_word), WithJsonSchema(_WRITTEN)]
 Words = Annotated[
     list[Word], BeforeValidator(_texts), WithJsonSchema({"type": ["string", "array"]})
 ]

@@ -1,0 +1,202 @@
+"""Lattice processes against exact answers.
+
+Cases return Z values, as in `test_population`; boxes fuller than the front door allows are filled in
+the model itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+from scipy.stats import gamma
+from test_population import Wrong, check, check_control, z, z_share, z_variance
+from thresholds import LATTICE
+from worlds import box, column, lattice, placed, plain, rule, started
+
+
+def complete_graph_exact(birth: float, death: float, times: tuple[float, ...]) -> list[tuple[float, float]]:
+    """(mean, extinct) of births that try one of the other 26 of 27 sites."""
+    q = np.zeros((28, 28))
+    for i in range(1, 28):
+        up, down = birth * i * (27 - i) / 26.0, death * i
+        if i < 27:
+            q[i + 1, i] = up
+        q[i - 1, i] = down
+        q[i, i] = -(up + down)
+    return [(float(expm(q * t)[:, 1] @ np.arange(28)), float(expm(q * t)[0, 1])) for t in times]
+
+
+def complete_graph(n: int, wrong: Wrong) -> list[float]:
+    rules = [
+        rule("divide", "x -> x + x", 1.0 * wrong.get("birth", 1.0)),
+        rule("die", "x", 0.4 * wrong.get("death", 1.0)),
+    ]
+    scenario = box(rules, lattice(3, 3, 3, neighbours=26), plain("x"), until=4.0, record=1.0)
+    sim = started(placed(scenario, ("x", 1)), n)
+    values = []
+    for t, mean, extinct in ((1.0, 1.74426, 0.231471), (2.0, 2.74873, 0.319162), (4.0, 5.04437, 0.382396)):
+        sim.advance(t)
+        x = column(sim, "box", "x")
+        values += [z(x, mean), z_share(x == 0, extinct)]
+    return values
+
+
+def test_complete_graph_numbers() -> None:
+    found = complete_graph_exact(1.0, 0.4, (1.0, 2.0, 4.0))
+    want = [(1.74426, 0.231471), (2.74873, 0.319162), (5.04437, 0.382396)]
+    assert np.array(found) == pytest.approx(np.array(want), rel=5e-6)
+
+
+def walk(n: int, wrong: Wrong, *, shape: tuple[int, ...], batch: int) -> np.ndarray:
+    """Displacements of free walkers, (n, axes); hops 2 per hour for 10 hours."""
+    scenario = box([rule("move", "x", 2.0 * wrong.get("hop", 1.0))], lattice(*shape), plain("x"), until=10.0)
+    scenario = placed(scenario, ("x", 1))
+    found = []
+    for first in range(0, n, batch):
+        sim = started(scenario, min(batch, n - first), first_replicate=first)
+        before = np.nonzero(sim.state.lattice.species)[1]
+        sim.advance(10.0)
+        after = np.nonzero(sim.state.lattice.species)[1]
+        assert len(after) == len(before)
+        steps = []
+        for side in shape:
+            steps.append(after % side - before % side)
+            before, after = before // side, after // side
+        found.append(np.stack(steps, axis=1))
+    return np.concatenate(found)
+
+
+def free_walk(n: int, wrong: Wrong) -> list[float]:
+    """Mean squared displacement 20; each axis and diagonal drifts by nothing. 20 sd to a wall."""
+    d = walk(n, wrong, shape=(41, 41), batch=5000)
+    square = (d**2).sum(axis=1).astype(float)
+    spread = math.sqrt(10.0 / n)
+    return [z(square, 20.0), d[:, 0].mean() / spread, d[:, 1].mean() / spread, z((d[:, 0] * d[:, 1]).astype(float), 0.0)]
+
+
+def test_free_walk_in_space() -> None:
+    """Three dimensions: the same square displacement, no drift along an axis (six directions)."""
+    n = 2000
+    d = walk(n, {}, shape=(31, 31, 31), batch=500)
+    assert abs(z((d**2).sum(axis=1).astype(float), 20.0)) < LATTICE["free walk"].z
+    for axis in range(3):
+        assert abs(d[:, axis].mean() / math.sqrt(20.0 / 3.0 / n)) < LATTICE["free walk"].z
+        assert abs(z(d[:, axis].astype(float) ** 2, 20.0 / 3.0)) < LATTICE["free walk"].z
+
+
+def eden(n: int, wrong: Wrong, placement: str = "attempt") -> list[float]:
+    """On a line only the two ends grow; an attempt points outwards every other time."""
+    divide = rule("divide", "x -> x + x", 1.0 * wrong.get("birth", 1.0), place=placement)
+    scenario = box([divide], lattice(101, boundary="no-flux"), plain("x"), until=10.0)
+    sim = started(placed(scenario, ("x", 1)), n)
+    sim.advance(10.0)
+    x = column(sim, "box", "x")
+    if placement == "attempt":
+        return [z(x - 1.0, 10.0, math.sqrt(10.0)), z_variance(x, 11.0, 10.0)]
+    # a cell alone grows at rate 1, two ends at rate 2 from then on
+    first = np.exp(-10.0)
+    mean = 1.0 + 20.0 - 1.0 * (1.0 - first)
+    return [z(x, mean)]
+
+
+def static_effector(n: int, wrong: Wrong) -> list[float]:
+    rules = [rule("contact", "k + p -> k + empty", 0.5 * wrong.get("kill", 1.0))]
+    scenario = box(rules, lattice(5, 5), plain("k", "p"), until=2.0)
+    sim = started(placed(scenario, ("k", 1), ("p", 4)), n)
+    sim.advance(2.0)
+    p = math.exp(-1.0)
+    x = column(sim, "box", "p")
+    return [z(x, 4.0 * p, math.sqrt(4.0 * p * (1.0 - p))), z_variance(x, 4.0 * p, 4.0 * p * (1.0 - p))]
+
+
+SERIAL_TIMES = (4.0, 8.0, 12.0, 16.0)
+
+
+def serial_killer(n: int, wrong: Wrong) -> list[float]:
+    """A killer at the end of a line of four targets steps into the place of each it kills."""
+    rules = [rule("contact", "k + p -> empty + k", 0.5 * wrong.get("kill", 1.0))]
+    scenario = box(rules, lattice(5, boundary="no-flux"), plain("k", "p"), until=16.0, record=4.0)
+    sim = started(placed(scenario, ("p", 4), ("k", 1)), n)
+    values = []
+    for t in SERIAL_TIMES:
+        sim.advance(t)
+        values.append(z_share(column(sim, "box", "p") == 0, float(gamma.cdf(t, 4, scale=2.0))))
+    return values
+
+
+CASES = {
+    "complete graph": (complete_graph, ("birth", "death")),
+    "free walk": (free_walk, ("hop",)),
+    "Eden": (eden, ("birth",)),
+    "static effector": (static_effector, ("kill",)),
+    "serial killer": (serial_killer, ("kill",)),
+}
+CONTROLS = [(name, rate) for name, (_, rates) in CASES.items() for rate in rates]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case(name: str) -> None:
+    size = LATTICE[name]
+    check(name, size, size.ci or size.n, CASES[name][0])
+
+
+@pytest.mark.parametrize(("name", "rate"), CONTROLS)
+def test_control(name: str, rate: str) -> None:
+    size = LATTICE[name]
+    check_control(name, rate, size.ci_error or size.error, size, size.ci or size.n, CASES[name][0])
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("name", [name for name, size in LATTICE.items() if size.ci and name in CASES])
+def test_case_in_full(name: str) -> None:
+    size = LATTICE[name]
+    run, rates = CASES[name]
+    check(name, size, size.n, run)
+    for rate in rates:
+        check_control(name, rate, size.error, size, size.n, run)
+
+
+def test_eden_vacant() -> None:
+    """A daughter that looks for a vacant neighbour: both ends grow at the full rate."""
+    size = LATTICE["Eden"]
+    check("Eden vacant", size, size.n, lambda n, wrong: eden(n, wrong, "vacant"))
+    check_control("Eden vacant", "birth", size.error, size, size.n, lambda n, w: eden(n, w, "vacant"))
+
+
+def test_direction_bias_would_be_seen() -> None:
+    """Negative control: 2 % of the steps to the right turned left show in the mean of x."""
+    size = LATTICE["free walk"]
+    d = walk(size.ci or size.n, {}, shape=(41, 41), batch=5000)
+    # 5 steps to the right are expected; one in fifty turned shifts x by 2 * 5 * 0.02, 12 sd
+    turned = d[:, 0] - 2 * np.random.default_rng(1).binomial(5, 0.02, len(d))
+    assert abs(turned.mean() / math.sqrt(10.0 / len(d))) > size.z
+
+
+def contact_process(rate: float, side: int, until: float, replicates: int, seed: int) -> np.ndarray:
+    """Density of a full square lattice at four late times, (times, replicates)."""
+    rules = [rule("divide", "x -> x + x", rate), rule("die", "x", 1.0)]
+    scenario = box(rules, lattice(side, side), plain("x"), until=until, record=until / 8)
+    sim = started(placed(scenario, ("x", side * side), where="random"), replicates, seed=seed)
+    found = []
+    for i in range(5, 9):
+        sim.advance(until * i / 8)
+        found.append(column(sim, "box", "x") / side**2)
+    return np.array(found)
+
+
+def test_contact_process() -> None:
+    """Below the critical rate 1.6488 all die, above it a share of sites stays occupied (reduced)."""
+    assert contact_process(1.5, 48, 200.0, 4, 1)[-1].max() < 0.01
+    assert contact_process(1.8, 64, 60.0, 16, 2).mean() == pytest.approx(0.229, abs=0.012)
+    assert abs(contact_process(1.8 * 1.02, 64, 60.0, 16, 2).mean() - 0.229) > 0.012
+
+
+@pytest.mark.verify
+def test_contact_process_in_full() -> None:
+    assert contact_process(1.5, 128, 200.0, 8, 1)[-1].max() < 0.002
+    full = contact_process(1.8, 128, 200.0, 16, 2).mean()
+    assert full == pytest.approx(0.229, abs=0.006)
+    assert abs(contact_process(1.8 * 1.02, 128, 200.0, 16, 2).mean() - 0.229) > 0.006
