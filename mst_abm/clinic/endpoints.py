@@ -116,10 +116,10 @@ def _first_day(times: np.ndarray, is_met: np.ndarray) -> np.ndarray:
 
 def _log_kill(times: np.ndarray, seen: Mapping[str, np.ndarray], end_h: float) -> np.ndarray:
     blasts = seen["blast_cells"]
-    lowest = np.maximum(blasts.min(axis=1), 1e-300)
-    ratio = np.maximum(blasts[:, 0], 1e-300) / lowest
-    # nothing left in the sample: the fall is larger than can be seen
-    return np.where(blasts[:, 0] > 0, np.where(blasts.min(axis=1) > 0, np.log10(ratio), np.inf), 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # nothing left in the sample gives infinity: more than can be seen
+        fall = np.log10(blasts[:, 0]) - np.log10(blasts.min(axis=1))
+    return np.where(blasts[:, 0] > 0, fall, 0.0)
 
 
 def _remission(times: np.ndarray, seen: Mapping[str, np.ndarray], end_h: float) -> np.ndarray:
