@@ -58,9 +58,7 @@ class Box:
     # space
 
     def _is_wide_enough(self, r: int) -> bool:
-        return all(
-            not self.space[f"periodic_{a}"] or self.space[f"n{a}"] > 2 * r for a in "xyz"
-        )
+        return all(not self.space[f"periodic_{a}"] or self.space[f"n{a}"] > 2 * r for a in "xyz")
 
     def _around(self, site: int, steps: np.ndarray) -> list[int]:
         """Sites at these steps; -1 beyond a wall."""
@@ -104,7 +102,9 @@ class Box:
                     T.HALVE_DOWN: value // 2,
                 }[int(kind)]
                 values = [(1.0, min(max(result, 0), top))]
-            found = [(p * q, c | v << int(op["target"])) for p, c in found for q, v in values if q > 0]
+            found = [
+                (p * q, c | v << int(op["target"])) for p, c in found for q, v in values if q > 0
+            ]
         return [(p, (int(species), c)) for p, c in found]
 
     def local(self, record: np.void, state: State, place: int) -> float:
@@ -200,7 +200,9 @@ class Box:
                 moved = {path[i]: state[path[i - 1]] for i in range(1, stop + 1)}
                 yield 1.0 / len(nearest) / len(ways), changed(state, moved), path[0]
 
-    def pairs_on_lattice(self, state: State, site: int, ch: np.void) -> Iterator[tuple[float, State]]:
+    def pairs_on_lattice(
+        self, state: State, site: int, ch: np.void
+    ) -> Iterator[tuple[float, State]]:
         reach = int(ch["reach"])
         around = self.within[reach][site] if reach else self.neighbours[site]
         for other in around:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from everything import everything
+from busy_body import busy_body
 from worlds import started
 
 import mst_abm
@@ -33,7 +33,7 @@ def run(sim: Simulation, *stops: float) -> Simulation:
 @pytest.fixture(scope="module")
 def usual() -> Simulation:
     """Four replicates in one thread and one go."""
-    return run(started(everything(until=UNTIL), 4))
+    return run(started(busy_body(until=UNTIL), 4))
 
 
 def test_everything_happens(usual: Simulation) -> None:
@@ -49,31 +49,33 @@ def test_everything_happens(usual: Simulation) -> None:
 def test_replicates_differ_and_seeds_matter(usual: Simulation) -> None:
     digests = {usual.digest(r) for r in range(4)}
     assert len(digests) == 4
-    other = run(started(everything(until=UNTIL), 1, seed=6))
+    other = run(started(busy_body(until=UNTIL), 1, seed=6))
     assert other.digest(0) not in digests
 
 
 def test_alone_or_among_others(usual: Simulation) -> None:
     for r in (0, 3):
-        alone = run(started(everything(until=UNTIL), 1, first_replicate=r))
+        alone = run(started(busy_body(until=UNTIL), 1, first_replicate=r))
         assert alone.digest(0) == usual.digest(r)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_number_of_threads(usual: Simulation, threads: int) -> None:
-    assert run(started(everything(until=UNTIL), 4, threads=threads)).digest() == usual.digest()
+    assert run(started(busy_body(until=UNTIL), 4, threads=threads)).digest() == usual.digest()
 
 
-@pytest.mark.parametrize("stops", [(2.0, 4.0, 8.0, 12.0), tuple(np.arange(0.5, 12.5, 0.5)), (11.5, 12.0)])
+@pytest.mark.parametrize(
+    "stops", [(2.0, 4.0, 8.0, 12.0), tuple(np.arange(0.5, 12.5, 0.5)), (11.5, 12.0)]
+)
 def test_stops_on_edges(usual: Simulation, stops: tuple[float, ...]) -> None:
-    assert run(started(everything(until=UNTIL), 4), *stops).digest() == usual.digest()
+    assert run(started(busy_body(until=UNTIL), 4), *stops).digest() == usual.digest()
 
 
 def test_another_process(usual: Simulation) -> None:
     code = (
         f"import sys; sys.path[:0] = [{str(PACKAGE.parent)!r}, {str(HERE)!r}]\n"
-        "from everything import everything\nfrom worlds import started\n"
-        f"sim = started(everything(until={UNTIL}), 4); sim.advance({UNTIL}); print(sim.digest())"
+        "from busy_body import busy_body\nfrom worlds import started\n"
+        f"sim = started(busy_body(until={UNTIL}), 4); sim.advance({UNTIL}); print(sim.digest())"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == usual.digest()
@@ -86,7 +88,9 @@ def shrink(sim: Simulation) -> None:
     (slots,) = used  # one mixed compartment
     old = state.mixed
     columns = {name: getattr(old, name)[:, :slots] for name in ("species", "counters", "identity")}
-    state.mixed = old._replace(first=np.array([0, slots]), **{k: v.copy() for k, v in columns.items()})
+    state.mixed = old._replace(
+        first=np.array([0, slots]), **{k: v.copy() for k, v in columns.items()}
+    )
     n, patches = state.pool.n.shape
     state.pool = make_pool(tab, n, patches, 1)
     state.outbox = make_outbox(tab, n, patches, 1)
@@ -95,14 +99,22 @@ def shrink(sim: Simulation) -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_room_at_the_start_does_not_matter(usual: Simulation, threads: int) -> None:
     """Every table is enlarged in the middle of intervals, again and again."""
-    tight = started(everything(until=UNTIL), 4, threads=threads)
+    tight = started(busy_body(until=UNTIL), 4, threads=threads)
     shrink(tight)
-    before = (tight.state.mixed.first[-1], tight.state.pool.cells.shape[2], tight.state.outbox.cells.shape[2])
+    before = (
+        tight.state.mixed.first[-1],
+        tight.state.pool.cells.shape[2],
+        tight.state.outbox.cells.shape[2],
+    )
     run(tight)
-    after = (tight.state.mixed.first[-1], tight.state.pool.cells.shape[2], tight.state.outbox.cells.shape[2])
+    after = (
+        tight.state.mixed.first[-1],
+        tight.state.pool.cells.shape[2],
+        tight.state.outbox.cells.shape[2],
+    )
     assert all(a > b for a, b in zip(after, before, strict=True)), (before, after)
     assert tight.digest() == usual.digest()
-    wide = started(everything(until=UNTIL), 4, threads=threads)
+    wide = started(busy_body(until=UNTIL), 4, threads=threads)
     enlarge_mixed(wide.tables, wide.state, np.array([5000]))
     n, patches = wide.state.pool.n.shape
     wide.state.pool = make_pool(wide.tables, n, patches, 500)
@@ -111,7 +123,7 @@ def test_room_at_the_start_does_not_matter(usual: Simulation, threads: int) -> N
 
 
 def test_identity_does_not_change_the_run(usual: Simulation) -> None:
-    plain = run(started(everything(until=UNTIL, identity=False), 4))
+    plain = run(started(busy_body(until=UNTIL, identity=False), 4))
     for name, counts in usual.counts.items():
         assert np.array_equal(plain.counts[name], counts)
     assert np.array_equal(plain.tally, usual.tally)
@@ -154,7 +166,9 @@ def check_counts(sim: Simulation) -> None:
         agents = sim.agents(r)
         for m, (name, counts) in enumerate(sim.counts.items()):
             mine = agents["species"][agents["compartment"] == m]
-            assert np.array_equal(np.bincount(mine, minlength=counts.shape[1])[1:], counts[r, 1:]), name
+            assert np.array_equal(
+                np.bincount(mine, minlength=counts.shape[1])[1:], counts[r, 1:]
+            ), name
 
 
 def check_lists(sim: Simulation) -> None:
@@ -172,7 +186,7 @@ def check_lists(sim: Simulation) -> None:
 
 
 def test_nothing_is_lost() -> None:
-    sim = started(everything(until=UNTIL), 4)
+    sim = started(busy_body(until=UNTIL), 4)
     initial = sim.counts
     for stop in (2.0, 6.0, 12.0):
         sim.advance(stop)
@@ -220,7 +234,12 @@ def ask(code: str, folder: Path, **environment: str) -> str:
     variables = {k: v for k, v in os.environ.items() if k != "MST_ABM_CACHE"}
     variables |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **environment}
     told = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=variables, cwd=folder
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=variables,
+        cwd=folder,
     )
     return told.stdout.strip()
 

@@ -103,48 +103,108 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int], int]]:
             {"a": 2},
             0,
         ),
-        "push": (on(walls, rule("divide", "a -> a + b", 0.5, place={"push": 2}), rule("die", "b", 0.8)), {"a": 2}, 0),
+        "push": (
+            on(walls, rule("divide", "a -> a + b", 0.5, place={"push": 2}), rule("die", "b", 0.8)),
+            {"a": 2},
+            0,
+        ),
         "swap": (
-            on(ring, rule("move", "a", 1.5, swap_with=["b"]), rule("contact", "a + b -> b + b", 0.3), rule("die", "b", 0.2)),
+            on(
+                ring,
+                rule("contact", "a + b -> b + b", 0.3),
+                rule("move", "a", 1.5, swap_with=["b"]),
+                rule("die", "b", 0.2),
+            ),
             {"a": 3, "b": 1},
             0,
         ),
         "mutual": (
             on(
                 ring,
-                rule("contact", "a + a", 0.7, outcomes=[{"probability": 0.5, "actor": "b", "partner": "empty"}, {"probability": 0.3, "actor": "empty", "partner": "empty"}]),
+                rule(
+                    "contact",
+                    "a + a",
+                    0.7,
+                    outcomes=[
+                        {"probability": 0.5, "actor": "b", "partner": "empty"},
+                        {"probability": 0.3, "actor": "empty", "partner": "empty"},
+                    ],
+                ),
                 rule("move", "a", 1.0),
                 rule("die", "b", 0.4),
             ),
             {"a": 5},
             0,
         ),
-        "paracrine": (on(walls, rule("paracrine", "a + b -> a + a", 0.2, within=2), rule("die", "a", 0.5)), {"a": 2, "b": 3}, 0),
-        "near": (on(torus, rule("divide", "a -> a + a", 0.8, modifiers=[NEAR]), rule("die", "a", 0.5, modifiers=[FREE])), {"a": 3}, 0),
+        "paracrine": (
+            on(walls, rule("paracrine", "a + b -> a + a", 0.2, within=2), rule("die", "a", 0.5)),
+            {"a": 2, "b": 3},
+            0,
+        ),
+        "near": (
+            on(
+                torus,
+                rule("divide", "a -> a + a", 0.8, modifiers=[NEAR]),
+                rule("die", "a", 0.5, modifiers=[FREE]),
+            ),
+            {"a": 3},
+            0,
+        ),
         "ageing": (
-            on(lattice(5), rule("divide", "a -> a + a", 1.0, modifiers=[OLD]), rule("die", "a", 0.3), types=COUNTED),
+            on(
+                lattice(5),
+                rule("divide", "a -> a + a", 1.0, modifiers=[OLD]),
+                rule("die", "a", 0.3),
+                types=COUNTED,
+            ),
             {"a": 1},
             0,
         ),
         "mixed, sites": (in_dish(PREY, two, mixed(capacity=10), t), {"a": 3, "b": 2}, 0),
         "mixed, vacant": (
-            in_dish([rule("divide", "a -> a + b", 0.6, place="vacant", modifiers=[NEAR]), rule("die", "b", 0.5)], two, mixed(capacity=9, neighbours=3), t),
+            in_dish(
+                [
+                    rule("divide", "a -> a + b", 0.6, place="vacant", modifiers=[NEAR]),
+                    rule("die", "b", 0.5),
+                ],
+                two,
+                mixed(capacity=9, neighbours=3),
+                t,
+            ),
             {"a": 4},
             0,
         ),
         "mass action": (
-            in_dish([rule("contact", "a + a -> b + empty", 0.4), rule("die", "b", 0.3), rule("contact", "a + b -> a + a", 0.2)], two, mixed(room=20.0), t),
+            in_dish(
+                [
+                    rule("contact", "a + a -> b + empty", 0.4),
+                    rule("die", "b", 0.3),
+                    rule("contact", "a + b -> a + a", 0.2),
+                ],
+                two,
+                mixed(room=20.0),
+                t,
+            ),
             {"a": 9},
             0,
         ),
         "halving": (
-            in_dish([rule("divide", "a -> a + a", 0.7, modifiers=[AFTER]), rule("die", "a", 0.3)], FADING, mixed(capacity=7), t),
+            in_dish(
+                [rule("divide", "a -> a + a", 0.7, modifiers=[AFTER]), rule("die", "a", 0.3)],
+                FADING,
+                mixed(capacity=7),
+                t,
+            ),
             {"a": 2},
             4,
         ),
         "sources": (
             in_dish(
-                [rule("arrive", "a", 0.8, batch=2, on="dish", **{"from": "outside"}), rule("contact", "a + a -> empty + b", 0.6), rule("die", "b", 0.5)],
+                [
+                    rule("arrive", "a", 0.8, batch=2, on="dish", **{"from": "outside"}),
+                    rule("contact", "a + a -> empty + b", 0.6),
+                    rule("die", "b", 0.5),
+                ],
                 two,
                 mixed(capacity=8, neighbours=4),
                 t,
@@ -185,33 +245,62 @@ def random_model(number: int) -> tuple[Scenario, dict[str, int]]:
         return math.exp(source.uniform(math.log(0.05), math.log(2.0)))
 
     is_lattice = number % 3 != 2
-    near = [{"near": source.choice(["a", "b", "empty"]), "within": 1, "shape": {"hill": {"half": source.uniform(0.5, 3.0), "bottom": 0.2}}}]
+    near = [
+        {
+            "near": source.choice(["a", "b", "empty"]),
+            "within": 1,
+            "shape": {"hill": {"half": source.uniform(0.5, 3.0), "bottom": 0.2}},
+        }
+    ]
     cells = ["a", "b", "empty", "same"]
 
     def pair(actor: str, partner: str) -> dict:
         p = source.uniform(0.2, 0.8)
         return {
             "outcomes": [
-                {"probability": p, "actor": source.choice(cells), "partner": source.choice(cells[:3])},
-                {"probability": 0.9 * (1 - p), "actor": source.choice(cells[:3]), "partner": source.choice(cells)},
+                {
+                    "probability": p,
+                    "actor": source.choice(cells),
+                    "partner": source.choice(cells[:3]),
+                },
+                {
+                    "probability": 0.9 * (1 - p),
+                    "actor": source.choice(cells[:3]),
+                    "partner": source.choice(cells),
+                },
             ],
             "modifiers": source.choice([[], near]),
         }
 
     rules = [
-        rule("divide", source.choice(["a -> a + a", "a -> a + b"]), rate(), place=source.choice(["attempt", "vacant"]), modifiers=source.choice([[], near])),
+        rule(
+            "divide",
+            source.choice(["a -> a + a", "a -> a + b"]),
+            rate(),
+            place=source.choice(["attempt", "vacant"]),
+            modifiers=source.choice([[], near]),
+        ),
         rule("die", source.choice(["a", "b"]), rate()),
-        rule("become", source.choice(["a -> b", "b -> a"]), rate(), modifiers=source.choice([[], near])),
+        rule(
+            "become",
+            source.choice(["a -> b", "b -> a"]),
+            rate(),
+            modifiers=source.choice([[], near]),
+        ),
         rule("contact", "a + b", rate(), **pair("a", "b")),
         rule("contact", "a + a", rate(), **pair("a", "a")),
     ]
     if is_lattice:
         rules += [rule("move", "a", rate(), swap_with=["b"]), rule("move", "b", rate())]
-        rules += [rule("paracrine", "b + a", rate(), within=source.choice([1, 2]), **pair("b", "a"))]
+        rules += [
+            rule("paracrine", "b + a", rate(), within=source.choice([1, 2]), **pair("b", "a"))
+        ]
         space = lattice(source.choice([5, 6, 7]), boundary=source.choice(["periodic", "no-flux"]))
         scenario = box(rules, space, plain("a", "b"), until=2.0, record=1.0)
     else:
-        space = source.choice([mixed(capacity=9, neighbours=source.choice([3, 6])), mixed(capacity=7)])
+        space = source.choice(
+            [mixed(capacity=9, neighbours=source.choice([3, 6])), mixed(capacity=7)]
+        )
         scenario = in_dish(rules, plain("a", "b"), space, 2.0)
     return scenario, {"a": source.choice([2, 3]), "b": source.choice([1, 2])}
 

@@ -17,7 +17,9 @@ from thresholds import LATTICE
 from worlds import box, column, lattice, placed, plain, rule, started
 
 
-def complete_graph_exact(birth: float, death: float, times: tuple[float, ...]) -> list[tuple[float, float]]:
+def complete_graph_exact(
+    birth: float, death: float, times: tuple[float, ...]
+) -> list[tuple[float, float]]:
     """(mean, extinct) of births that try one of the other 26 of 27 sites."""
     q = np.zeros((28, 28))
     for i in range(1, 28):
@@ -37,7 +39,11 @@ def complete_graph(n: int, wrong: Wrong) -> list[float]:
     scenario = box(rules, lattice(3, 3, 3, neighbours=26), plain("x"), until=4.0, record=1.0)
     sim = started(placed(scenario, ("x", 1)), n)
     values = []
-    for t, mean, extinct in ((1.0, 1.74426, 0.231471), (2.0, 2.74873, 0.319162), (4.0, 5.04437, 0.382396)):
+    for t, mean, extinct in (
+        (1.0, 1.74426, 0.231471),
+        (2.0, 2.74873, 0.319162),
+        (4.0, 5.04437, 0.382396),
+    ):
         sim.advance(t)
         x = column(sim, "box", "x")
         values += [z(x, mean), z_share(x == 0, extinct)]
@@ -52,7 +58,9 @@ def test_complete_graph_numbers() -> None:
 
 def walk(n: int, wrong: Wrong, *, shape: tuple[int, ...], batch: int) -> np.ndarray:
     """Displacements of free walkers, (n, axes); hops 2 per hour for 10 hours."""
-    scenario = box([rule("move", "x", 2.0 * wrong.get("hop", 1.0))], lattice(*shape), plain("x"), until=10.0)
+    scenario = box(
+        [rule("move", "x", 2.0 * wrong.get("hop", 1.0))], lattice(*shape), plain("x"), until=10.0
+    )
     scenario = placed(scenario, ("x", 1))
     found = []
     for first in range(0, n, batch):
@@ -74,7 +82,12 @@ def free_walk(n: int, wrong: Wrong) -> list[float]:
     d = walk(n, wrong, shape=(41, 41), batch=5000)
     square = (d**2).sum(axis=1).astype(float)
     spread = math.sqrt(10.0 / n)
-    return [z(square, 20.0), d[:, 0].mean() / spread, d[:, 1].mean() / spread, z((d[:, 0] * d[:, 1]).astype(float), 0.0)]
+    return [
+        z(square, 20.0),
+        d[:, 0].mean() / spread,
+        d[:, 1].mean() / spread,
+        z((d[:, 0] * d[:, 1]).astype(float), 0.0),
+    ]
 
 
 def test_free_walk_in_space() -> None:
@@ -109,7 +122,10 @@ def static_effector(n: int, wrong: Wrong) -> list[float]:
     sim.advance(2.0)
     p = math.exp(-1.0)
     x = column(sim, "box", "p")
-    return [z(x, 4.0 * p, math.sqrt(4.0 * p * (1.0 - p))), z_variance(x, 4.0 * p, 4.0 * p * (1.0 - p))]
+    return [
+        z(x, 4.0 * p, math.sqrt(4.0 * p * (1.0 - p))),
+        z_variance(x, 4.0 * p, 4.0 * p * (1.0 - p)),
+    ]
 
 
 SERIAL_TIMES = (4.0, 8.0, 12.0, 16.0)
@@ -150,7 +166,9 @@ def test_control(name: str, rate: str) -> None:
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize("name", [name for name, size in LATTICE.items() if size.ci and name in CASES])
+@pytest.mark.parametrize(
+    "name", [name for name, size in LATTICE.items() if size.ci and name in CASES]
+)
 def test_case_in_full(name: str) -> None:
     size = LATTICE[name]
     run, rates = CASES[name]
@@ -163,7 +181,9 @@ def test_eden_vacant() -> None:
     """A daughter that looks for a vacant neighbour: both ends grow at the full rate."""
     size = LATTICE["Eden"]
     check("Eden vacant", size, size.n, lambda n, wrong: eden(n, wrong, "vacant"))
-    check_control("Eden vacant", "birth", size.error, size, size.n, lambda n, w: eden(n, w, "vacant"))
+    check_control(
+        "Eden vacant", "birth", size.error, size, size.n, lambda n, w: eden(n, w, "vacant")
+    )
 
 
 def test_direction_bias_would_be_seen() -> None:
@@ -200,3 +220,44 @@ def test_contact_process_in_full() -> None:
     full = contact_process(1.8, 128, 200.0, 16, 2).mean()
     assert full == pytest.approx(0.229, abs=0.006)
     assert abs(contact_process(1.8 * 1.02, 128, 200.0, 16, 2).mean() - 0.229) > 0.006
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "no-flux"])
+def test_fields_of_static_cells(boundary: str) -> None:
+    """Distances and contacts that modifiers read, against a search from every site."""
+    shape = (7, 6, 5)
+    near = {"distance": "wall", "shape": {"step": {"at": 2, "below": 1, "above": 0}}}
+    touching = {"site": "wall", "shape": {"linear": {"slope": 1.0}}}
+    rules = [rule("die", "x", 1.0, modifiers=[near]), rule("die", "x", 1.0, modifiers=[touching])]
+    types = plain("x") | {"wall": {"static": True}}
+    scenario = box(rules, lattice(*shape, boundary=boundary), types, until=1.0)
+    sim = started(placed(scenario, ("wall", 4), ("x", 20), where="random"), 3)
+    assert sim.compiled.fields == (("distance", "wall"), ("site", "wall"))
+    wall = sim.compiled.species_names.index("wall")
+    for r in range(3):
+        solid = [s for s in np.ndindex(*shape[::-1]) if site(sim, r, s) == wall]
+        assert len(solid) == 4
+        for here in np.ndindex(*shape[::-1]):
+            steps = [apart(here, there, shape[::-1], boundary) for there in solid]
+            i = number(here, shape)
+            assert sim.state.lattice.fields[0, r, i] == min(steps)
+            assert sim.state.lattice.fields[1, r, i] == steps.count(1)
+
+
+def number(place: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    z_, y, x = place
+    return x + shape[0] * (y + shape[1] * z_)
+
+
+def site(sim, r: int, place: tuple[int, ...]) -> int:
+    space = sim.geometry.spaces[0]
+    return sim.state.lattice.species[r, number(place, (int(space["nx"]), int(space["ny"]), 0))]
+
+
+def apart(a: tuple[int, ...], b: tuple[int, ...], sides: tuple[int, ...], boundary: str) -> int:
+    """Steps along the axes."""
+    total = 0
+    for i, j, n in zip(a, b, sides, strict=True):
+        d = abs(i - j)
+        total += min(d, n - d) if boundary == "periodic" else d
+    return total

@@ -85,7 +85,11 @@ def test_philox_words_is_pure() -> None:
     assert rng.philox_words((1, 2, 3, 4), (5, 6)) == first
 
 
-ADDRESSES = [(1, 0, 1, 0, 0), (2**63 + 12345, 7, 48, 3, 256), (2**32, 2**32 - 1, 2**20 - 1, 4095, 128)]
+ADDRESSES = [
+    (1, 0, 1, 0, 0),
+    (2**63 + 12345, 7, 48, 3, 256),
+    (2**32, 2**32 - 1, 2**20 - 1, 4095, 128),
+]
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -95,7 +99,11 @@ def test_block_of_candidates_equals_the_twin(address: tuple[int, ...]) -> None:
     fill(draws, np.uint64(seed), replicate, window, space, first)
     for i in range(rng.BLOCK):
         waiting, choice, direction = plain.candidate(seed, replicate, window, space, first + i)
-        assert (draws.waiting[i], draws.choice[i], draws.direction[i]) == (waiting, choice, direction)
+        assert (draws.waiting[i], draws.choice[i], draws.direction[i]) == (
+            waiting,
+            choice,
+            direction,
+        )
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -128,7 +136,19 @@ def test_waiting_times_are_logarithms() -> None:
     """Own logarithm against the C library's, at both ends and between."""
     draws = rng.make_draws()
     source = np.random.default_rng(2)
-    edges = [0, 1, 2, 3, 2**32 - 1, 2**32 - 2, 2**32 - 3, 3 * 2**30, 3 * 2**30 - 1, 2**31, 2**31 - 1]
+    edges = [
+        0,
+        1,
+        2,
+        3,
+        2**32 - 1,
+        2**32 - 2,
+        2**32 - 3,
+        3 * 2**30,
+        3 * 2**30 - 1,
+        2**31,
+        2**31 - 1,
+    ]
     for _ in range(200):
         draws.words[: rng.BLOCK] = source.integers(0, 2**32, rng.BLOCK)
         draws.words[: len(edges)] = edges

@@ -48,7 +48,7 @@ class Size:
 
 
 POPULATION = {
-    "birth-death": Size(2, 0.0485),  # death
+    "birth-death": Size(2, 0.0485, ci=8_000, ci_error=0.04),  # death
     "critical": Size(3, 0.105),  # either
     "pure birth": Size(2, 0.0439),
     "immigration-death": Size(2, 0.086),  # death

@@ -89,7 +89,9 @@ def placed(scenario: Scenario, *cells: tuple[str, int], where: str = "centre") -
     """The scenario with these cells at the centre, nearest sites first, in this order."""
     compartment = scenario.model.compartments[0].name
     initial = tuple(
-        InitialCells(compartment, ((Product("species", name), 1.0),), "number", float(n), placement=where)
+        InitialCells(
+            compartment, ((Product("species", name), 1.0),), "number", float(n), placement=where
+        )
         for name, n in cells
     )
     return replace(scenario, model=replace(scenario.model, initial=initial))
@@ -99,7 +101,12 @@ def box(rules: list, space: dict, types: dict, *, until: float, **more: Any) -> 
     """One lattice without cells yet; a shape of one side is a line or a ring."""
     side = space["lattice"]["shape"][0] if len(space["lattice"]["shape"]) == 1 else 0
     scenario = world(
-        rules, {"box": lattice(3, 3) if side else space}, {"box": {}}, types=types, until=until, **more
+        rules,
+        {"box": lattice(3, 3) if side else space},
+        {"box": {}},
+        types=types,
+        until=until,
+        **more,
     )
     if not side:
         return scenario

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numba
 import numpy
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 from numba.extending import intrinsic
+
+ir = cgutils.ir
 
 ENGINE = Path(__file__).parent
 

@@ -170,7 +170,7 @@ SPACE = np.dtype(  # a compartment
 )
 PATCH = np.dtype([("compartment", "i8"), ("first", "i8"), ("last", "i8")])
 IDENTITY = np.dtype(
-    [("id", "u8"), ("parent", "u8"), ("birth", "f8"), ("clone", "i8"), ("generation", "i8")]
+    [("id", "u8"), ("parent", "u8"), ("birth", "f8"), ("clone", "u4"), ("generation", "u2")]
 )
 WAITING = np.dtype([("species", "u2"), ("counters", "u2")])
 SENT = np.dtype(
