@@ -101,6 +101,8 @@ def run(
 
     scenario = load_scenario(file, overrides=overrides)
     path = output or Path(f"{scenario.name}.h5")
+    if not no_figure:
+        _check_figure(path.with_suffix(".png"), force)
     _record(scenario, path, force=force, seed=seed, threads=threads)
     _show(path)
     if not no_figure:
@@ -153,8 +155,10 @@ def show(out: Path) -> None:
 @main.command()
 @_out
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Figure [OUT as .png].")
-def plot(out: Path, output: Path | None) -> None:
+@_force
+def plot(out: Path, output: Path | None, force: bool) -> None:
     """Draw the time courses of a run and a slice of its lattice."""
+    _check_figure(output or out.with_suffix(".png"), force)
     _draw(out, output or out.with_suffix(".png"))
 
 
@@ -219,6 +223,19 @@ def _show(path: Path) -> None:
 
     with open_run(path) as record:
         click.echo(summary(record), nl=False)
+
+
+def _check_figure(path: Path, force: bool) -> None:
+    """Refuse before any work what could not be written afterwards."""
+    from mst_abm.errors import RecordError
+
+    if not path.parent.is_dir():
+        raise RecordError(f"{path}: expected an existing folder for the figure; make it first.")
+    if path.exists() and not force:
+        raise RecordError(
+            f"{path}: this figure exists and is never overwritten unasked; choose another name, "
+            "or use --force."
+        )
 
 
 def _draw(path: Path, output: Path) -> None:

@@ -242,7 +242,7 @@ def test_python_of_the_readme_runs(workplace):
     pytest.importorskip("pandas")
     (code,) = fenced(ROOT / "README.md", "python")
     small = '"run.until=4 h", "compartments.marrow.lattice.shape=[16, 16, 16]", "protocol=[]"'
-    code = code.replace('"run.until=2 d"', small).replace('to="1 d"', 'to="2 h"')
+    code = code.replace('"run.until=10 d"', small).replace('to="1 d"', 'to="2 h"')
     found: dict = {}
     exec(code, found)
     assert found["blood"]["neutrophil[stage=mature]"] > 0

@@ -257,7 +257,7 @@ class Twin(LatticeTwin):
         if space.capacity and len(self.mixed[q].flat()) + source.batch > space.capacity:
             return False
         for copy in range(source.batch):
-            counters = self.updated(source.update, 0, self.here, number, copy % 2)
+            counters = self.updated(source.update, 0, self.here + 2 + copy, number, 0)
             self.join(q, Cell(source.species, counters, self.inherited(None, 0, now)))
         self.tally[source.tally] += 1
         return True

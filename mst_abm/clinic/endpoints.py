@@ -67,9 +67,7 @@ class Laboratory:
             whole = None
             if item.share_of is not None:
                 scale, whole = item.times, mask(item.share_of)
-            self._rows.append(
-                (item.name, compartment.name, mask(item.count.pattern), whole, scale)
-            )
+            self._rows.append((item.name, compartment.name, mask(item.count.pattern), whole, scale))
 
     def read(self, counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Observables now: float64 (replicate,) each, from counts (replicate, species)."""

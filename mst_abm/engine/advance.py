@@ -40,7 +40,20 @@ def advance_interval(tab, geo, lat, mix, pool, out, body, schedule, rates, draws
             return BAD_RATE
     while body.progress[r].stage < n_patches:
         status = advance_patch(
-            tab, geo, lat, pool, out, body, rates, draws, seed, r, body.progress[r].stage, begin, end, window
+            tab,
+            geo,
+            lat,
+            pool,
+            out,
+            body,
+            rates,
+            draws,
+            seed,
+            r,
+            body.progress[r].stage,
+            begin,
+            end,
+            window,
         )
         if status != DONE:
             return status

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import numba
@@ -29,7 +30,8 @@ ENGINE = Path(__file__).parent
 
 def source_digest() -> str:
     """Hash of every engine source and of the compiler's versions (16 hex digits)."""
-    digest = hashlib.sha256(f"{numba.__version__} {numpy.__version__}".encode())
+    compiler = f"{numba.__version__} {version('llvmlite')} {numpy.__version__} {config.OPT}"
+    digest = hashlib.sha256(compiler.encode())
     for path in sorted(ENGINE.glob("*.py")):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
@@ -39,7 +41,7 @@ def source_digest() -> str:
 def cache_directory() -> Path:
     """First writable place for compiled kernels; ``MST_ABM_CACHE`` comes before all others."""
     name = f"kernels-{source_digest()}"
-    places = [ENGINE / "__pycache__", Path.home() / ".cache" / "mst_abm"]
+    places = [ENGINE / "__pycache__", Path("~/.cache/mst_abm").expanduser()]
     if os.environ.get("MST_ABM_CACHE"):
         places.insert(0, Path(os.environ["MST_ABM_CACHE"]))
     for place in places:

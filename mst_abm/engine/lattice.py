@@ -217,7 +217,9 @@ def chain_to(tab, grid, patch, path, x, y, z, dx, dy, dz, u):
             left_z -= 1
             pz += sz
         site = shifted(grid, x, y, z, px, py, pz)
-        if site < 0 or (i < n - 1 and tab.rows[patch.row + np.int64(patch.species[site])].is_static):
+        if site < 0 or (
+            i < n - 1 and tab.rows[patch.row + np.int64(patch.species[site])].is_static
+        ):
             return 0
         path[i] = site
     return n
@@ -469,7 +471,7 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
             c = natural(c + 1)
         if c == n_classes:
             t = now
-            if pool.n[r, k] > 0:
+            if pool.n[r, k] > 0 and arrive_top > 0.0:
                 landed = arrive(
                     tab, geo, grid, patch, lat, pool, body, rates, r, k, x, word * TWO_M32,
                     address, candidate,
@@ -480,7 +482,7 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
             continue
         i = int(x * classes[c].inverse)
         i = min(i, bounds[c + 1] - bounds[c] - 1)
-        v = x - i * classes[c].top
+        v = max(x - i * classes[c].top, 0.0)
         place = natural(bounds[c] + i)
         site = natural(np.int64(order[place]))
         s = np.int64(species[site])
@@ -514,7 +516,10 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
                 continue
             occupant = species[other]
             if occupant != 0:
-                if tab.channels[ch].swap < 0 or not tab.pattern_mask[tab.channels[ch].swap, occupant]:
+                if (
+                    tab.channels[ch].swap < 0
+                    or not tab.pattern_mask[tab.channels[ch].swap, occupant]
+                ):
                     continue
             if mod_first < mod_last:
                 u = (product & MASK32) * TWO_M32
@@ -616,9 +621,7 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
             continue
 
         if mod_first < mod_last:
-            if word * TWO_M32 >= acceptance(
-                tab, geo, grid, patch, mod_first, mod_last, site, own
-            ):
+            if word * TWO_M32 >= acceptance(tab, geo, grid, patch, mod_first, mod_last, site, own):
                 continue
         if verb == DIE or verb == BECOME:
             if tab.has_counters:
@@ -644,7 +647,17 @@ def advance_patch(tab, geo, lat, pool, out, body, rates, draws, seed, r, k, begi
                 origin = patch.first + site if verb == LEAVE else -1
                 sent = tab.channels[ch].product_a if verb == LEAVE else tab.channels[ch].product_b
                 post(
-                    tab, out, lat, r, k, now, sent, carried, tab.channels[ch].destination, copies, origin
+                    tab,
+                    out,
+                    lat,
+                    r,
+                    k,
+                    now,
+                    sent,
+                    carried,
+                    tab.channels[ch].destination,
+                    copies,
+                    origin,
                 )
             if verb == LEAVE:
                 set_species(tab, patch, site, 0)

@@ -160,7 +160,8 @@ def mean_acceptance(tab, geo, body, r, compartment, first, last, species, counte
             x = np.float64(matching - tab.pattern_mask[target, species])
             if tab.pattern_mask[target, 0]:
                 x += max(sites - others, 0.0)
-            p *= table_value_between(tab, m, geo.ball_count[0, tab.modifiers[m].reach] * x / sites)
+            ball = geo.ball_count[0, tab.modifiers[m].reach]
+            p *= table_value_between(tab, m, ball * x / sites if sites > 0.0 else 0.0)
     return p
 
 
@@ -422,7 +423,9 @@ def divide(tab, geo, mix, body, r, q, slot, ch, own, now, address, candidate):
     born = body.births[r, address.space]
     if tab.has_identity:
         body.births[r, address.space] = born + 2
-        child_identity(mix.identity, r, slot, slot, now, new_id(address.window, address.space, born))
+        child_identity(
+            mix.identity, r, slot, slot, now, new_id(address.window, address.space, born)
+        )
     turn_cell(tab, geo, mix, body, r, q, slot, tab.channels[ch].product_a)
     new = add_cell(tab, geo, mix, body, r, q, tab.channels[ch].product_b, b_counters)
     if tab.has_identity:
@@ -446,9 +449,9 @@ def from_outside(tab, geo, mix, body, rates, r, q, x, now, address, candidate):
     if not has_room(tab, mix, r, q, batch):
         return NEED_SLOTS, 0
     for copy in range(batch):
-        counters = updated_counters(
-            tab, tab.sources[i].update, np.uint16(0), address, candidate, copy % 2
-        )
+        # every cell of a batch draws its counters from a space of its own, beside those of events
+        beside = Address(address.seed, address.replicate, address.window, address.space + 2 + copy)
+        counters = updated_counters(tab, tab.sources[i].update, np.uint16(0), beside, candidate, 0)
         slot = add_cell(tab, geo, mix, body, r, q, tab.sources[i].species, counters)
         if tab.has_identity:
             inherit(
@@ -534,7 +537,7 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
             top = rates.classes[m, c].single + density * rates.classes[m, c].paired
             members = mix.bounds[r, q, c + 1] - mix.bounds[r, q, c]
             i = min(int(x / top), members - 1)
-            v = x - i * top
+            v = max(x - i * top, 0.0)
             slot = mix.first[q] + mix.bounds[r, q, c] + i
             row = m * tab.n_species + np.int64(mix.species[r, slot])
             ch = -1

@@ -80,13 +80,12 @@ def populate_patch(tab, geo, lat, body, items, vacant, seed, r, k, clone):
             for p in range(items.site_first[i], items.site_last[i]):
                 site = np.int64(items.sites[p])
                 if wanted > 0 and patch.species[site] == 0:
-                    packed = updated_counters(
-                        tab, items.update[i], np.uint16(0), address, draw, 0
-                    )
+                    packed = updated_counters(tab, items.update[i], np.uint16(0), address, draw, 0)
                     settle(tab, patch, lat, r, site, items.species[i], packed, clone)
                     clone += 1
                     draw += 1
                     wanted -= 1
+            missing += wanted
             continue
         if items.radius[i] > 0.0:
             reach = int(items.radius[i])

@@ -38,6 +38,8 @@ def hill_share(x, half, p):
     """x^p / (x^p + half^p), odd in x."""
     if x == 0.0:
         return 0.0
+    if abs(x) < 1e-150 * half:
+        return 0.0
     share = 1.0 / (1.0 + power(half / abs(x), p))
     return share if x > 0.0 else -share
 
@@ -190,9 +192,10 @@ def sum_channels(tab, geo, rates, compartment):
             rates.cumulative[ch] = single
         paired = 0.0
         for ch in range(tab.rows[row].pair_start, tab.rows[row].channel_last):
-            paired += offsets_of(geo, compartment, tab.channels[ch].reach) * rates.pair_top[
-                tab.channels[ch].pair_table
-            ]
+            paired += (
+                offsets_of(geo, compartment, tab.channels[ch].reach)
+                * rates.pair_top[tab.channels[ch].pair_table]
+            )
             rates.cumulative[ch] = paired
         rates.rows[row].single = single
         rates.rows[row].paired = paired
@@ -228,6 +231,10 @@ def prepare_rates(tab, geo, rates):
     Changes: every array of ``rates`` but factors, path and weight.
     """
     keep_apart()
+    for f in range(rates.factors.shape[0]):
+        # nan fails both comparisons
+        if not (rates.factors[f] >= 0.0 and rates.factors[f] < np.inf):
+            return False
     sum_entries(tab, rates)
     sane = True
     for compartment in range(tab.n_compartments):

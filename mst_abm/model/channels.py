@@ -316,7 +316,14 @@ class ChannelSet:
     ) -> None:
         if compartment.kind == "mixed":
             return
-        rate, factor, modifiers = self._weigh(rule, m, compartment, actor)
+        if any(x.source == "counter" for x in rule.modifiers):
+            raise ModelError(
+                f"rule '{rule.name}': a counter cannot change how cells arrive; local modifiers of "
+                "'arrive' weigh the sites against each other."
+            )
+        # the rate is that of the rule: local modifiers only say where
+        _, factor, modifiers = self._weigh(rule, m, compartment, actor)
+        rate = rule.rate
         tally = self._tally(rule, m, actor, None, (actor,), [(m, actor, 1)])
         row = m * len(self.species) + a
         if row in self.arrivals:

@@ -147,7 +147,9 @@ def _flatten_sources(channel_set: ChannelSet, geometry: Geometry) -> np.ndarray:
     return _records(flat, T.SOURCE)
 
 
-def _flatten_signals(model: Model, patterns: Patterns, given: list[Signal]) -> dict[str, np.ndarray]:
+def _flatten_signals(
+    model: Model, patterns: Patterns, given: list[Signal]
+) -> dict[str, np.ndarray]:
     places = {c.name: i for i, c in enumerate(model.compartments)}
     references: list[tuple[int, int, float]] = []
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Verb = Literal[
-    "die", "become", "divide", "move", "contact", "paracrine", "leave", "arrive"
-]
+Verb = Literal["die", "become", "divide", "move", "contact", "paracrine", "leave", "arrive"]
 OnDivision = Literal["inherit", "halve", "zero", "resample", "minus_one", "plus_one"]
 NumberClass = Literal["measured", "calibrated", "assumption"]
 

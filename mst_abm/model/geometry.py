@@ -11,6 +11,7 @@ from mst_abm.engine.tables import MAX_RANGE, PATCH, SPACE, Geometry
 from mst_abm.errors import ModelError
 from mst_abm.model.definition import Compartment
 
+MAX_SIDE = 65_535  # places are recorded in 16 bits
 AXIS_STEPS = [(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)]
 
 
@@ -36,7 +37,9 @@ def ball_offsets(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
         o for o in itertools.product(*spans) if 0 < sum(c * c for c in o) <= MAX_RANGE * MAX_RANGE
     ]
     offsets.sort(key=lambda o: (sum(c * c for c in o), o))
-    counts = [sum(1 for o in offsets if sum(c * c for c in o) <= r * r) for r in range(MAX_RANGE + 1)]
+    counts = [
+        sum(1 for o in offsets if sum(c * c for c in o) <= r * r) for r in range(MAX_RANGE + 1)
+    ]
     return np.array(offsets, np.int8), np.array(counts, np.int64)
 
 
@@ -70,6 +73,10 @@ def build_geometry(compartments: tuple[Compartment, ...]) -> Geometry:
         direction[i, : len(steps)] = steps
         space["ball_row"] = 3 - len(c.shape)
         space["patches"], space["first_patch"] = c.patches, len(patches)
+        if max(c.shape) > MAX_SIDE:
+            raise ModelError(
+                f"compartment '{c.name}': a side may have {MAX_SIDE} sites, got {max(c.shape)}."
+            )
         sites = math.prod(c.shape)
         if sites >= 2**31:
             raise ModelError(f"compartment '{c.name}': a patch may have 2^31 sites, got {sites}.")

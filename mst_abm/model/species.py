@@ -132,12 +132,12 @@ def reachable_species(model: Model, entering: Iterable[Product] = ()) -> list[Sp
             for species in _reached_by(rule, known, types):
                 if species != EMPTY:
                     known[species] = None
-        if len(known) == before:
-            break
-        if before > MAX_SPECIES:
+        if len(known) > MAX_SPECIES:
             raise ModelError(
                 f"the model has more than {MAX_SPECIES} species; give types fewer axes or values."
             )
+        if len(known) == before:
+            break
     order = {t.name: i for i, t in enumerate(model.types)}
     ranks = {
         t.name: {a: {v: i for i, v in enumerate(vs)} for a, vs in t.axes.items()}

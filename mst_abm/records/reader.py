@@ -378,8 +378,12 @@ def _open(path: Path) -> h5py.File:
         raise RecordError(f"{path}: expected a record file, got a folder; name the file in it.")
     try:
         return h5py.File(path, "r")
-    except OSError:
-        pass
+    except OSError as error:
+        if "truncated" in str(error):
+            # reading on would wait for ever for a writer that is long gone
+            raise RecordError(
+                f"{path}: expected a whole record file, the end of this one is missing; copy it again."
+            ) from error
     # a file still being written to, or whose writer was killed
     try:
         return h5py.File(path, "r", swmr=True)

@@ -83,7 +83,7 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset("snapshots/frame_start", ("frame",), "i8", "1", "first row of the snapshot in every column"),
     Dataset("snapshots/frame_size", ("frame",), "i8", "1", "cells in the snapshot"),
     Dataset("snapshots/compartment", ("cell",), "u1", "1", "row of the compartments table"),
-    Dataset("snapshots/patch", ("cell",), "u1", "1", "patch of the compartment"),
+    Dataset("snapshots/patch", ("cell",), "u2", "1", "patch of the compartment"),
     Dataset("snapshots/species", ("cell",), "u2", "1", "row of the species table"),
     Dataset("snapshots/x", ("cell",), "u2", "site", "place along x; 0 in a mixed compartment"),
     Dataset("snapshots/y", ("cell",), "u2", "site", "place along y"),

@@ -30,6 +30,8 @@ from mst_abm.units import quantity
 
 #: Windows handed to the engine in one call: short enough to answer Ctrl-C and show progress.
 WINDOWS_PER_CALL = 48
+#: Limits of the addresses of draws and identities (see `mst_abm.engine.rng`, `new_id`).
+MOST_PATCHES, MOST_INTERVALS = 4000, 2**20 - 1
 
 
 class Simulation:
@@ -64,6 +66,12 @@ class Simulation:
         self.seed = scenario.run.seed if seed is None else seed
         self.replicates, self.first_replicate = replicates, first_replicate
         self.threads = max(1, min(threads, replicates))
+        if not 0 <= first_replicate <= 2**32 - replicates or not 0 <= self.seed < 2**64:
+            raise ModelError(
+                f"expected replicate numbers below 2^32 and a seed below 2^64, got replicates from "
+                f"{first_replicate} and seed {self.seed}; choose smaller ones."
+            )
+        self._key = np.uint64(self.seed)
         entering = [p for event in scenario.infusions for _, p, _ in event.cells]
         entering += [event.product for event in scenario.resets]
         self.compiled = compile_model(scenario.model, entering)
@@ -82,6 +90,7 @@ class Simulation:
         )
         self.geometry = self.compiled.geometry
         self._edges = run_edges(scenario, self.compiled)
+        self._check_addresses()
         self._given = given_levels(scenario, self.compiled.given_signals, self._edges)
         self._populate(items)
         self._scratch = [
@@ -104,6 +113,16 @@ class Simulation:
                 (self._places[compartment], self.compiled.species_number(species), program, number)
             )
         return rows
+
+    def _check_addresses(self) -> None:
+        """Refuse what has no address of its own among the draws and identities."""
+        patches, intervals = len(self.geometry.patches), len(self._edges) - 1
+        if patches > MOST_PATCHES or intervals > MOST_INTERVALS:
+            raise ModelError(
+                f"expected at most {MOST_PATCHES:,} patches of a body and {MOST_INTERVALS:,} "
+                f"exchange intervals, got {patches:,} and {intervals:,}; use larger patches, or a "
+                "longer run.exchange."
+            )
 
     def _check_room(self, name: str, number: float, where: str) -> None:
         """Refuse what a compartment with sites cannot take whatever happens in it."""
@@ -155,7 +174,7 @@ class Simulation:
             np.array([how == "distance" for how, _ in compiled.fields], bool),
             np.array(masks, bool).reshape(len(masks), tab.n_species),
             np.zeros(max(sites, default=1), np.int32),
-            self.seed,
+            self._key,
             0,
             self.replicates,
         )
@@ -239,13 +258,13 @@ class Simulation:
         state = self.state
         return advance_bodies(
             self.tables, self.geometry, state.lattice, state.mixed, state.pool, state.outbox,
-            state.body, schedule, *scratch, self.seed, first, last,
+            state.body, schedule, *scratch, self._key, first, last,
         )  # fmt: skip
 
     def _make_room(self, code: int, body: int) -> None:
         """Enlarge what a kernel found full; the kernel then goes on where it stopped."""
         if code == codes.NEED_SLOTS:
-            self._grow_slots(1)
+            self._grow_slots(1, is_full=True)
         elif code == codes.NEED_POOL:
             enlarge_pool(self.tables, self.state)
         elif code == codes.NEED_OUTBOX:
@@ -261,8 +280,11 @@ class Simulation:
                 "infinite or undefined; look for a modifier without an upper bound."
             )
 
-    def _grow_slots(self, extra: int | np.ndarray) -> None:
-        """Room for ``extra`` more cells than any body holds, and half as much again."""
+    def _grow_slots(self, extra: int | np.ndarray, *, is_full: bool = False) -> None:
+        """Room for ``extra`` more cells than any body holds, and half as much again.
+
+        ``is_full``: a kernel asked for more than is known here, so enlarge in any case.
+        """
         mixed = self.state.mixed
         used = mixed.bounds[:, : len(mixed.first) - 1, -1].max(axis=0)
         have = np.diff(mixed.first)
@@ -270,6 +292,8 @@ class Simulation:
         # a compartment that is nearly full gets the room; others keep theirs
         wanted = np.where(used + extra + used // 8 >= have, (used + extra) * 3 // 2 + 16, have)
         if np.all(wanted <= have):
+            if not is_full:
+                return
             wanted = have * 2
         wanted = np.where(capacity > 0, have, wanted)
         enlarge_mixed(self.tables, self.state, wanted.astype(np.int64))
@@ -303,24 +327,31 @@ class Simulation:
             state = self.state
             for r in range(self.replicates):
                 code, _ = infuse(
-                    self.tables, self.geometry, state.mixed, state.pool, state.body, self.seed, r,
+                    self.tables, self.geometry, state.mixed, state.pool, state.body, self._key, r,
                     window, self.time_h, draw, compartment, species, program, expected,
                 )  # fmt: skip
                 assert code == codes.DONE
             draw += int(expected) + 2
         return draw
 
-    def _reset(
-        self, compartment: int, species: int, program: int, number: int, draw: int
-    ) -> None:
+    def _reset(self, compartment: int, species: int, program: int, number: int, draw: int) -> None:
         q = int(self.geometry.spaces[compartment]["mixed_index"])
         extra = np.zeros(len(self.geometry.mixed_compartment), np.int64)
         extra[q] = number
+        capacity = int(self.geometry.spaces[compartment]["capacity"])
+        counts = self.state.body.counts[:, compartment]
+        others = int((counts[:, 1:].sum(axis=1) - counts[:, species]).max())
+        if capacity and others + number > capacity:
+            name = self.compiled.compartment_names[compartment]
+            raise EngineError(
+                f"protocol: {number} cells are set in '{name}' at {self.time_h:g} h beside {others} "
+                f"others, but it has {capacity} sites; set fewer or enlarge it."
+            )
         self._grow_slots(extra)
         for r in range(self.replicates):
             reset_number(
                 self.tables, self.geometry, self.state.mixed, self.state.body, r, compartment,
-                species, program, number, self.seed, self._interval + 1, self.time_h, draw,
+                species, program, number, self._key, self._interval + 1, self.time_h, draw,
             )  # fmt: skip
 
     # looking
@@ -371,7 +402,7 @@ class Simulation:
     def agents(self, replicate: int = 0) -> dict[str, np.ndarray]:
         """Every cell of one replicate as columns, lattices first.
 
-        compartment, patch (u1), species (u2), x, y, z (u2; 0 in mixed compartments),
+        compartment (u1), patch (u2), species (u2), x, y, z (u2; 0 in mixed compartments),
         counters_0 ... counters_3 (u2), and id, parent, birth_h, clone, generation when recorded.
         """
         geo, state, r = self.geometry, self.state, replicate
@@ -393,7 +424,7 @@ class Simulation:
         species = store.species[r, index]
         columns = {
             "compartment": np.full(len(index), m, np.uint8),
-            "patch": np.full(len(index), patch, np.uint8),
+            "patch": np.full(len(index), patch, np.uint16),
             "species": species,
             **{axis: values.astype(np.uint16) for axis, values in place.items()},
         }

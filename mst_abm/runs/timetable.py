@@ -16,6 +16,8 @@ from mst_abm.model.compile import CompiledModel
 from mst_abm.model.definition import Signal
 from mst_abm.scenario.definition import Scenario
 
+MERGED_H = 1e-9
+
 
 def multiples(step: float, until: float) -> np.ndarray:
     """0, step, 2 step ... up to and including ``until``; only the ends when step is 0."""
@@ -41,8 +43,11 @@ def run_edges(scenario: Scenario, compiled: CompiledModel) -> np.ndarray:
     for dose in scenario.doses:
         times.append(np.array([dose.start_h, dose.start_h + dose.duration_h]))
     events = [e.at_h for e in (*scenario.infusions, *scenario.resets)]
-    edges = np.unique(np.round(np.concatenate([*times, np.array(events)]), 9))
-    return edges[(edges >= 0.0) & (edges <= run.until_h)]
+    edges = np.sort(np.concatenate([*times, np.array(events)]))
+    edges = edges[(edges >= 0.0) & (edges < run.until_h - MERGED_H)]
+    # the same instant written in two ways is one edge
+    apart = np.concatenate([[True], np.diff(edges) > MERGED_H])
+    return np.append(edges[apart], run.until_h)
 
 
 def drug_level(scenario: Scenario, name: str, times: np.ndarray) -> np.ndarray:
