@@ -37,6 +37,16 @@ class _Commands(click.Group):
                 raise
             click.echo(str(error), err=True)
             ctx.exit(FAILED)
+        except OSError as error:
+            # a damaged record, a full disk: nothing of ours to say more about
+            if ctx.params.get("debug"):
+                raise
+            click.echo(
+                f"a file could not be read or written ({error}); check that it is whole and that "
+                "the disk has room.",
+                err=True,
+            )
+            ctx.exit(FAILED)
         except KeyboardInterrupt:
             if ctx.params.get("debug"):
                 raise

@@ -130,3 +130,32 @@ def test_ctrl_c_says_where_the_records_are(invoke):
     assert "a.h5: holds everything up to the interruption." in result.output
     with open_run("a.h5") as run:
         assert (run.status, run.n_records) == ("interrupted", 5)
+
+
+def test_a_damaged_record_is_one_sentence(tmp_path):
+    """A record cut short, and one with bytes overwritten in the middle."""
+    from click.testing import CliRunner
+
+    from mst_abm.cli import main
+
+    path = tmp_path / "box.h5"
+    done = CliRunner().invoke(main, ["run", "box", "-o", str(path), "--no-figure"])
+    assert done.exit_code == 0, done.output
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    cut = CliRunner().invoke(main, ["show", str(path)])
+    assert cut.exit_code == 2 and len(cut.output.strip().splitlines()) == 1
+    assert "expected a whole record file" in cut.output
+
+
+def test_an_existing_figure_is_not_overwritten(tmp_path):
+    from click.testing import CliRunner
+
+    from mst_abm.cli import main
+
+    figure = tmp_path / "box.png"
+    figure.write_bytes(b"mine")
+    refused = CliRunner().invoke(main, ["run", "box", "-o", str(tmp_path / "box.h5")])
+    assert refused.exit_code == 2 and "never overwritten" in refused.output
+    assert figure.read_bytes() == b"mine"
+    assert not (tmp_path / "box.h5").exists()
