@@ -32,7 +32,6 @@ $(BIN)/python:
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) numpy numba
-	$(PIP) --no-deps -e .
 	{ $(BIN)/python -m mst_abm.runs.warm & $(PIP) -e . && wait; }
 	touch $@
 
