@@ -82,7 +82,7 @@ def test_donor_share():
 
 def test_first_run_of_a_condition():
     is_met = np.array([[0, 1, 0, 1, 1, 1], [0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]], bool)
-    assert first_run(is_met, 3).tolist() == [3, 5, -1]
+    assert first_run(is_met, 3).tolist() == [3, -1, -1]
 
 
 def test_laboratory_scales_a_sample_to_the_body():

@@ -82,13 +82,10 @@ class Laboratory:
 
 
 def first_run(is_met: np.ndarray, length: int) -> np.ndarray:
-    """First column from which a condition holds ``length`` columns on end; -1 if none does.
-
-    Towards the end of the series a run needs to last to the end only.
-    """
+    """First column from which a condition holds ``length`` columns on end; -1 if none does."""
     n_rows, n = is_met.shape
     start = np.full(n_rows, -1)
-    for column in range(n - 1, -1, -1):
+    for column in range(n - length, -1, -1):
         window = is_met[:, column : column + length]
         start = np.where(window.all(axis=1), column, start)
     return start
@@ -103,9 +100,7 @@ def _recovery_day(
     first_low = is_low.argmax(axis=1)
     after = np.arange(series.shape[1]) > first_low[:, None]
     start = first_run((series >= level) & after, days)
-    # a run cut short by the end of the series is no recovery
-    held = (start >= 0) & (start + days <= series.shape[1]) & fell
-    return np.where(held, (times[start] - end_h) / DAY_H, NEVER)
+    return np.where((start >= 0) & fell, (times[start] - end_h) / DAY_H, NEVER)
 
 
 def _first_day(times: np.ndarray, is_met: np.ndarray) -> np.ndarray:

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mst_abm.clinic.hla import Mismatch, mismatch
-
 
 def body_surface(
     height_cm: float, weight_kg: float, formula: Literal["mosteller", "dubois"] = "mosteller"
@@ -48,10 +46,3 @@ class Donor:
     hla: tuple[str, ...] = ()
     kir: tuple[str, ...] = ()
     cells_per_kg: dict[str, float] = field(default_factory=dict)
-
-
-def hla_mismatch(patient: Patient | None, donor: Donor | None) -> Mismatch:
-    """Mismatch of the two; nothing to compare gives no mismatch."""
-    if patient is None or donor is None:
-        return Mismatch((), (), 0)
-    return mismatch(patient.hla, donor.hla)

@@ -41,7 +41,6 @@ CANDIDATE = 0
 DETAIL = 1  # second block of a candidate: rare choices
 PLACING = 2  # initial cells
 INFUSING = 3  # cells entering by protocol
-ROUNDING = 4  # fractional cells at a hand-over
 ROUTING = 5  # patch a cell homes to
 COUNTING = 6  # first of eight: product (0, 1) and operation (0..3) that draws a counter
 LANDING = 14  # sites a waiting cell tries
