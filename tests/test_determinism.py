@@ -175,7 +175,7 @@ def check_lists(sim: Simulation) -> None:
     """Every acting cell stands once in the list of its class, and the back pointers point back."""
     tab, geo, lattice = sim.tables, sim.geometry, sim.state.lattice
     for r in range(sim.replicates):
-        for k, (m, first, last) in enumerate(geo.patches):
+        for k, (m, first, last, _) in enumerate(geo.patches):
             species = lattice.species[r, first:last].astype(int)
             class_of = tab.rows["class_of"][m * tab.n_species + species]
             for c in range(tab.n_classes):

@@ -53,7 +53,7 @@ def compare(sim: Simulation, r: int, twin: Twin) -> None:
         order = patch.classes.flat()
         assert state.lattice.order[r, first : first + len(order)].tolist() == order
         sizes = [len(segment) for segment in patch.classes.segments]
-        assert np.diff(state.lattice.bounds[r, k]).tolist() == sizes
+        assert np.diff(state.lattice.bounds[r, k, :-1]).tolist() == sizes
         for site, cell in patch.cells.items():
             check_cell(tab, state.lattice, r, first + site, cell)
         waiting = [(cell.species, cell.counters) for cell in patch.pool]

@@ -123,14 +123,14 @@ class Reading:
         self.tally = [0] * state.body.tally.shape[1]
         self.received = np.zeros_like(state.body.received[r])
         self.levels = state.body.signals[r].tolist()
-        self.births = [0] * (len(geo.patches) + 1)
+        self.births = [0] * (geo.n_units + 1)
         self.attempts = self.executed = 0
         self.time, self.window = 0.0, 0
         self.patches = [self._patch(tab, geo, state, r, k) for k in range(len(geo.patches))]
         self.mixed = [self._mixture(tab, state, r, q) for q in range(len(self.mixed_at))]
 
     def _patch(self, tab: Any, geo: Any, state: Any, r: int, k: int) -> Patch:
-        compartment, first, last = (int(v) for v in geo.patches[k])
+        compartment, first, last, unit = (int(v) for v in geo.patches[k])
         lattice = state.lattice
         cells = {}
         for site in np.nonzero(lattice.species[r, first:last])[0].tolist():
@@ -140,7 +140,7 @@ class Reading:
                 int(lattice.counters[r, place]) if tab.has_counters else 0,
                 self._identity(lattice.identity, r, place),
             )
-        bounds = lattice.bounds[r, k].tolist()
+        bounds = lattice.bounds[r, unit, :-1].tolist()
         order = lattice.order[r, first:last].tolist()
         segments = [order[a:b] for a, b in itertools.pairwise(bounds)]
         return Patch(
@@ -334,10 +334,10 @@ class Reading:
         return draws.detail(self.seed, self.replicate, window, space, candidate, purpose)
 
     def new_id(self, space: int) -> int:
-        """Window (24 bits), space (12), ordinal of the birth within both (28)."""
+        """Window (20 bits), space (20), ordinal of the birth within both (24)."""
         ordinal = self.births[space]
         self.births[space] += 1
-        return self.window << 40 | space << 28 | ordinal
+        return self.window << 44 | space << 24 | ordinal
 
     def daughters(self, mother: Identity | None, space: int, now: float) -> list[Identity | None]:
         if mother is None:

@@ -5,7 +5,8 @@ Order of one exchange interval, for each body:
     1. signals at the quadrature nodes, from counts at the start (once: an interval that had to be
        left because a table was full goes on with the same signals)
     2. rates
-    3. patches, one after another; cells that leave go to outboxes with their times
+    3. patches, one after another; cells that leave go to outboxes with their times. A patch of many
+       tiles is left to the caller, who goes on here afterwards
     4. mixed compartments; cells from outboxes come in at their times
     5. signals at the end
 """
@@ -18,12 +19,14 @@ from mst_abm.engine.kernel import driver, merged
 from mst_abm.engine.lattice import advance_patch
 from mst_abm.engine.mixed import advance_mixed
 from mst_abm.engine.signals import average_factors, prepare_rates, read_signals
-from mst_abm.engine.status import BAD_RATE, DONE
+from mst_abm.engine.status import BAD_RATE, DONE, NEED_TURNS
 from mst_abm.engine.tables import NODES
 
 
 @merged
-def advance_interval(tab, geo, lat, mix, pool, out, body, schedule, rates, draws, seed, r, w):
+def advance_interval(
+    tab, geo, lat, border, mix, pool, out, body, schedule, rates, draws, scratch, seed, r, w
+):
     """One body through one window; resumes at ``body.stage``. Returns a status."""
     begin, end = schedule.edges[w], schedule.edges[w + 1]
     window = schedule.first_window + w
@@ -39,15 +42,20 @@ def advance_interval(tab, geo, lat, mix, pool, out, body, schedule, rates, draws
         if not prepare_rates(tab, geo, rates):
             return BAD_RATE
     while body.progress[r].stage < n_patches:
+        space = geo.patches[body.progress[r].stage].compartment
+        if geo.spaces[space].tiles_x * geo.spaces[space].tiles_y * geo.spaces[space].tiles_z > 1:
+            return NEED_TURNS
         status = advance_patch(
             tab,
             geo,
             lat,
+            border,
             pool,
             out,
             body,
             rates,
             draws,
+            scratch,
             seed,
             r,
             body.progress[r].stage,
@@ -74,8 +82,9 @@ def advance_interval(tab, geo, lat, mix, pool, out, body, schedule, rates, draws
 
 @driver
 def advance_bodies(
-    tab, geo, lat, mix, pool, out, body, schedule, rates, draws, seed, first_body, last_body
-):
+    tab, geo, lat, border, mix, pool, out, body, schedule, rates, draws, scratch, seed, first_body,
+    last_body,
+):  # fmt: skip
     """Bodies [first_body, last_body) through the schedule's windows.
 
     Returns (status, body it stopped at). A body's own progress tells where it goes on.
@@ -88,8 +97,9 @@ def advance_bodies(
     for r in range(first_body, last_body):
         for w in range(body.progress[r].window + 1 - schedule.first_window, n_windows):
             status = advance_interval(
-                tab, geo, lat, mix, pool, out, body, schedule, rates, draws, seed, r, w
-            )
+                tab, geo, lat, border, mix, pool, out, body, schedule, rates, draws, scratch, seed,
+                r, w,
+            )  # fmt: skip
             if status != DONE:
                 return status, np.int64(r)
     return DONE, np.int64(last_body)

@@ -9,7 +9,7 @@ from mst_abm.engine.advance import advance_bodies
 from mst_abm.engine.lattice import advance_patch
 from mst_abm.engine.mixed import advance_mixed
 from mst_abm.engine.rng import make_draws
-from mst_abm.engine.state import make_rates, make_state
+from mst_abm.engine.state import make_rates, make_scratch, make_state
 from mst_abm.engine.tables import NODES, Geometry, Schedule, Tables
 
 
@@ -19,15 +19,17 @@ def compile_advancing(tab: Tables, geo: Geometry, part: str) -> None:
         tab, geo, replicates=np.zeros(1, np.int64), n_tallies=0, signals=np.zeros(0), n_fields=0,
         slots=np.full(len(geo.mixed_compartment), 4),
     )  # fmt: skip
-    rates, draws, body = make_rates(tab, geo), make_draws(), state.body
+    rates, draws, scratch = make_rates(tab, geo), make_draws(), make_scratch(tab, geo, 0)
+    body, border = state.body, state.border
     if part == "patch":
-        patch = (tab, geo, state.lattice, state.pool, state.outbox, body, rates, draws)
+        spaces = (tab, geo, state.lattice, border, state.pool, state.outbox)
+        patch = (*spaces, body, rates, draws, scratch)
         times = (uint64, int64, int64, float64, float64, int64)
         advance_patch.compile((*map(typeof, patch), *times))
         return
     mixed = (tab, geo, state.mixed, state.pool, state.outbox, body, rates, draws)
     advance_mixed.compile((*map(typeof, mixed), uint64, int64, float64, float64, int64))
     schedule = Schedule(np.zeros(2), 1, np.zeros((1, 0, NODES + 1)))
-    spaces = (tab, geo, state.lattice, state.mixed, state.pool, state.outbox)
-    bodies = (*spaces, body, schedule, rates, draws)
+    spaces = (tab, geo, state.lattice, border, state.mixed, state.pool, state.outbox)
+    bodies = (*spaces, body, schedule, rates, draws, scratch)
     advance_bodies.compile((*map(typeof, bodies), uint64, int64, int64))

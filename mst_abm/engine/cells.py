@@ -15,7 +15,10 @@ from mst_abm.engine.tables import ADD, HALVE_DOWN, HALVE_UP, RESAMPLE, SET
 
 
 class Address(NamedTuple):
-    """Where the draws of a space in a window come from."""
+    """Where the draws of a space in a window come from.
+
+    Spaces of a body: its tiles, patch after patch, then the mixed compartments together.
+    """
 
     seed: int
     replicate: int
@@ -85,8 +88,8 @@ def table_value_between(tab, modifier, x):
 
 
 @kernel
-def write_identity(identity, r, i, id_, parent, birth, clone, generation):
-    cell = identity[r, i]
+def write_identity(identity, i, id_, parent, birth, clone, generation):
+    cell = identity[i]
     cell.id = id_
     cell.parent = parent
     cell.birth = birth
@@ -95,9 +98,9 @@ def write_identity(identity, r, i, id_, parent, birth, clone, generation):
 
 
 @kernel
-def copy_identity(source, i, target, j, r):
-    """Copy one record between tables of body r (flat places within the body)."""
-    a, b = source[r, i], target[r, j]
+def copy_identity(source, i, target, j):
+    """Copy one record between tables of a body."""
+    a, b = source[i], target[j]
     b.id = a.id
     b.parent = a.parent
     b.birth = a.birth
@@ -106,32 +109,31 @@ def copy_identity(source, i, target, j, r):
 
 
 @kernel
-def swap_identity(identity, i, j, r):
+def swap_identity(identity, i, j):
     keep_apart()
-    cell = identity[r, i]
+    cell = identity[i]
     id_, parent, birth = cell.id, cell.parent, cell.birth
     clone, generation = cell.clone, cell.generation
-    copy_identity(identity, j, identity, i, r)
-    write_identity(identity, r, j, id_, parent, birth, clone, generation)
+    copy_identity(identity, j, identity, i)
+    write_identity(identity, j, id_, parent, birth, clone, generation)
 
 
 @kernel
-def new_id(window, space, ordinal):
-    """64 bits: window (24), space (12), birth ordinal within both (28); the same for any threads."""
-    return np.uint64((window << 40) | (space << 28) | ordinal)
+def new_id(window, unit, ordinal):
+    """64 bits: window (20), tile or mixed compartments (20), ordinal of the birth in both (24)."""
+    return np.uint64((window << 44) | (unit << 24) | ordinal)
 
 
 @kernel
-def child_identity(identity, r, mother, child, birth, id_):
+def child_identity(identity, mother, child, birth, id_):
     """A daughter's record, from the mother's."""
     keep_apart()
     write_identity(
         identity,
-        r,
         child,
         id_,
-        identity[r, mother].id,
+        identity[mother].id,
         birth,
-        identity[r, mother].clone,
-        identity[r, mother].generation + 1,
+        identity[mother].clone,
+        identity[mother].generation + 1,
     )

@@ -104,8 +104,9 @@ entry = numba.njit(**OPTIONS)
 driver = numba.njit(**OPTIONS, pipeline_class=DriverCompiler)
 
 #: Called from kernels only: no wrapper that takes apart and checks dozens of arrays, which would
-#: cost more to compile than most kernels themselves.
-kernel = numba.njit(**OPTIONS, **UNWRAPPED)
+#: cost more to compile than most kernels themselves. Unless told otherwise a kernel first called from
+#: an `inlined` one would inherit its fate.
+kernel = numba.njit(**OPTIONS, **UNWRAPPED, forceinline=False)
 
 #: The same, and always merged into its caller: for the small functions of hot loops, where the
 #: compiler's own limit on inlining would otherwise keep a loop from being made of vectors.

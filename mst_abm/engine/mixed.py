@@ -36,7 +36,7 @@ def move_record(tab, mix, r, source, target):
     if tab.has_counters:
         mix.counters[r, target] = mix.counters[r, source]
     if tab.has_identity:
-        copy_identity(mix.identity, source, mix.identity, target, r)
+        copy_identity(mix.identity[r], source, mix.identity[r], target)
 
 
 @kernel
@@ -123,7 +123,7 @@ def turn_cell(tab, geo, mix, body, r, q, slot, new):
     if tab.has_counters:
         mix.counters[r, slot] = counters
     if tab.has_identity:
-        write_identity(mix.identity, r, slot, id_, parent, birth, clone, generation)
+        write_identity(mix.identity[r], slot, id_, parent, birth, clone, generation)
     return slot
 
 
@@ -189,14 +189,14 @@ def deliver(
     """
     keep_apart()
     q = geo.spaces[to].mixed_index
-    space = geo.patches.shape[0]
+    space = geo.n_units
     if q >= 0:
         if not has_room(tab, mix, r, q, copies):
             return NEED_SLOTS
         for i in range(copies):
             slot = add_cell(tab, geo, mix, body, r, q, species, counters)
             if tab.has_identity:
-                inherit(tab, body, r, source, place, mix.identity, slot, i, window, space, now)
+                inherit(tab, body, r, source, place, mix.identity[r], slot, i, window, space, now)
         body.received[r, to, species] += copies
         return DONE
     n = geo.spaces[to].patches
@@ -210,7 +210,7 @@ def deliver(
         pool.cells[r, k, waiting + i].counters = counters
         if tab.has_identity:
             inherit(
-                tab, body, r, source, place, pool.identity, k * depth + waiting + i, i,
+                tab, body, r, source, place, pool.identity[r], k * depth + waiting + i, i,
                 window, space, now,
             )  # fmt: skip
     pool.n[r, k] = waiting + copies
@@ -225,13 +225,13 @@ def inherit(tab, body, r, source, place, target, slot, i, window, space, now):
     ``place`` -1, or a record without an id: a cell that begins here.
     """
     keep_apart()
-    if place >= 0 and source[r, place].id != 0:
-        copy_identity(source, place, target, slot, r)
+    if place >= 0 and source[place].id != 0:
+        copy_identity(source, place, target, slot)
         if i == 0:
             return
     else:
-        write_identity(target, r, slot, np.uint64(0), np.uint64(0), now, 0, 0)
-    target[r, slot].id = new_id(window, space, body.births[r, space])
+        write_identity(target, slot, np.uint64(0), np.uint64(0), now, 0, 0)
+    target[slot].id = new_id(window, space, body.births[r, space])
     body.births[r, space] += 1
 
 
@@ -357,7 +357,7 @@ def act(tab, geo, mix, pool, body, rates, r, q, slot, ch, word, now, address, ca
         # the receiver is served first: it may have no room, and then nothing must have changed
         status = deliver(
             tab, geo, mix, pool, body, r, tab.channels[ch].destination, product, carried, copies, u,
-            mix.identity, place, window, now,
+            mix.identity[r], place, window, now,
         )  # fmt: skip
         if status != DONE:
             return status, 0
@@ -424,13 +424,13 @@ def divide(tab, geo, mix, body, r, q, slot, ch, own, now, address, candidate):
     if tab.has_identity:
         body.births[r, address.space] = born + 2
         child_identity(
-            mix.identity, r, slot, slot, now, new_id(address.window, address.space, born)
+            mix.identity[r], slot, slot, now, new_id(address.window, address.space, born)
         )
     turn_cell(tab, geo, mix, body, r, q, slot, tab.channels[ch].product_a)
     new = add_cell(tab, geo, mix, body, r, q, tab.channels[ch].product_b, b_counters)
     if tab.has_identity:
         id_ = new_id(address.window, address.space, born + 1)
-        write_identity(mix.identity, r, new, id_, mother, now, clone, generation)
+        write_identity(mix.identity[r], new, id_, mother, now, clone, generation)
 
 
 @kernel
@@ -455,7 +455,7 @@ def from_outside(tab, geo, mix, body, rates, r, q, x, now, address, candidate):
         slot = add_cell(tab, geo, mix, body, r, q, tab.sources[i].species, counters)
         if tab.has_identity:
             inherit(
-                tab, body, r, mix.identity, -1, mix.identity, slot, 0, address.window,
+                tab, body, r, mix.identity[r], -1, mix.identity[r], slot, 0, address.window,
                 address.space, now,
             )  # fmt: skip
     body.tally[r, tab.sources[i].tally] += 1
@@ -469,7 +469,7 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
     When a compartment or pool is full, time and candidate are kept in ``body`` and the same call,
     made again after enlarging it, goes on to the same bits.
     """
-    space = geo.patches.shape[0]
+    space = geo.n_units
     address = Address(seed, body.progress[r].replicate, window, space)
     n_classes = tab.n_classes
     n_mixed = geo.mixed_compartment.shape[0]
@@ -501,7 +501,7 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
             status = deliver(
                 tab, geo, mix, pool, body, r, np.int64(out.cells[r, sender, i].destination),
                 np.int64(out.cells[r, sender, i].species), out.cells[r, sender, i].counters,
-                np.int64(out.cells[r, sender, i].copies), u, out.identity,
+                np.int64(out.cells[r, sender, i].copies), u, out.identity[r],
                 sender * depth + i if tab.has_identity else 0, window, due,
             )  # fmt: skip
             if status != DONE:

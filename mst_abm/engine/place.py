@@ -8,9 +8,8 @@ import numpy as np
 
 from mst_abm.engine import rng
 from mst_abm.engine.cells import Address, updated_counters, write_identity
-from mst_abm.engine.grid import grid_of, locate, shifted
+from mst_abm.engine.grid import grid_of, site_at, unfold, view_tile, wrapped
 from mst_abm.engine.kernel import driver, keep_apart, kernel
-from mst_abm.engine.lattice import view_patch
 from mst_abm.engine.mixed import add_cell, deliver, drop_cell, inherit
 
 FAR = 255  # beyond every distance a field tells apart
@@ -39,17 +38,16 @@ def amount_of(items, i, k, patches, u):
 
 
 @kernel
-def settle(tab, patch, lat, r, site, species, counters, clone):
+def occupy(tab, patch, site, species, counters, clone):
+    """Put an initial cell on a vacant site; ``patch``: any of its tiles."""
     keep_apart()
-    patch.counts[np.int64(patch.species[site])] -= 1
+    patch.counts[0] -= 1
     patch.counts[species] += 1
     patch.species[site] = species
     if tab.has_counters:
         patch.counters[site] = counters
     if tab.has_identity:
-        write_identity(
-            lat.identity, r, patch.first + site, np.uint64(clone + 1), np.uint64(0), 0.0, clone, 0
-        )
+        write_identity(patch.identity, site, np.uint64(clone + 1), np.uint64(0), 0.0, clone, 0)
 
 
 @kernel
@@ -59,21 +57,22 @@ def populate_patch(tab, geo, lat, body, items, vacant, seed, r, k, clone):
     ``vacant``: scratch, int32, one entry per site.
     """
     keep_apart()
-    patch = view_patch(tab, geo, lat, body, r, k)
-    grid = grid_of(geo, patch.compartment)
+    compartment = geo.patches[k].compartment
+    patch = view_tile(tab, geo, lat, body.counts[r, compartment], body.tally[r], r, k, 0)
+    grid = grid_of(geo, compartment)
     n_sites = patch.species.shape[0]
     patch.species[:] = 0
     patch.counts[0] += n_sites
     local = k - geo.spaces[patch.compartment].first_patch
     patches = geo.spaces[patch.compartment].patches
-    address = Address(seed, body.progress[r].replicate, 0, k)
+    address = Address(seed, body.progress[r].replicate, 0, patch.unit)
     draw = np.int64(0)
     missing = np.int64(0)
     n_vacant = np.int64(-1)
     for i in range(items.species.shape[0]):
         if items.compartment[i] != patch.compartment:
             continue
-        u, _, _ = rng.detail(seed, address.replicate, 0, k, draw, rng.PLACING)
+        u, _, _ = rng.detail(seed, address.replicate, 0, address.space, draw, rng.PLACING)
         draw += 1
         wanted = amount_of(items, i, local, patches, u)
         if items.site_last[i] > items.site_first[i]:
@@ -81,7 +80,7 @@ def populate_patch(tab, geo, lat, body, items, vacant, seed, r, k, clone):
                 site = np.int64(items.sites[p])
                 if wanted > 0 and patch.species[site] == 0:
                     packed = updated_counters(tab, items.update[i], np.uint16(0), address, draw, 0)
-                    settle(tab, patch, lat, r, site, items.species[i], packed, clone)
+                    occupy(tab, patch, site, items.species[i], packed, clone)
                     clone += 1
                     draw += 1
                     wanted -= 1
@@ -92,9 +91,10 @@ def populate_patch(tab, geo, lat, body, items, vacant, seed, r, k, clone):
             tries = 0
             while wanted > 0 and tries < 100000:
                 tries += 1
-                u, _, _ = rng.detail(seed, address.replicate, 0, k, draw, rng.PLACING)
+                u, _, _ = rng.detail(seed, address.replicate, 0, address.space, draw, rng.PLACING)
                 draw += 1
-                x, y, z = locate(grid, min(int(u * n_sites), n_sites - 1))
+                centre = min(int(u * n_sites), n_sites - 1)
+                x, y, z = unfold(grid, centre)
                 span_y = reach if grid.ny > 1 else 0
                 span_z = reach if grid.nz > 1 else 0
                 for dz in range(-span_z, span_z + 1):
@@ -102,12 +102,12 @@ def populate_patch(tab, geo, lat, body, items, vacant, seed, r, k, clone):
                         for dx in range(-reach, reach + 1):
                             if dx * dx + dy * dy + dz * dz > items.radius[i] ** 2 or wanted == 0:
                                 continue
-                            site = shifted(grid, x, y, z, dx, dy, dz)
+                            site = site_at(geo, grid, x + dx, y + dy, z + dz)
                             if site >= 0 and patch.species[site] == 0:
                                 packed = updated_counters(
                                     tab, items.update[i], np.uint16(0), address, draw, 0
                                 )
-                                settle(tab, patch, lat, r, site, items.species[i], packed, clone)
+                                occupy(tab, patch, site, items.species[i], packed, clone)
                                 clone += 1
                                 draw += 1
                                 wanted -= 1
@@ -123,87 +123,92 @@ def populate_patch(tab, geo, lat, body, items, vacant, seed, r, k, clone):
             if n_vacant == 0:
                 missing += 1
                 continue
-            u, _, _ = rng.detail(seed, address.replicate, 0, k, draw, rng.PLACING)
+            u, _, _ = rng.detail(seed, address.replicate, 0, address.space, draw, rng.PLACING)
             draw += 1
             pick = min(int(u * n_vacant), n_vacant - 1)
             site = np.int64(vacant[pick])
             n_vacant -= 1
             vacant[pick] = vacant[n_vacant]
             packed = updated_counters(tab, items.update[i], np.uint16(0), address, draw, 0)
-            settle(tab, patch, lat, r, site, items.species[i], packed, clone)
+            occupy(tab, patch, site, items.species[i], packed, clone)
             clone += 1
     return missing, clone
 
 
 @kernel
-def measure_fields(tab, geo, lat, body, field_is_distance, field_mask, r, k):
+def measure_fields(tab, geo, lat, body, field_is_distance, field_mask, queue, r, k):
     """Distance to, or number of neighbours of, a static type at every site of a patch.
 
-    Breadth first over neighbours; the list of acting cells, not yet made, serves as the queue.
+    Breadth first over neighbours; ``queue``: scratch, int32, one entry per site, for places counted
+    x first through the patch.
     """
     keep_apart()
-    patch = view_patch(tab, geo, lat, body, r, k)
-    grid = grid_of(geo, patch.compartment)
-    direction = geo.direction[patch.compartment]
-    n_neighbours = geo.spaces[patch.compartment].neighbours
-    n_sites = patch.species.shape[0]
-    queue = patch.order
+    compartment = geo.patches[k].compartment
+    patch = view_tile(tab, geo, lat, body.counts[r, compartment], body.tally[r], r, k, 0)
+    grid = grid_of(geo, compartment)
+    direction = geo.direction[compartment]
+    n_neighbours = geo.spaces[compartment].neighbours
     for f in range(field_mask.shape[0]):
         values = patch.fields[f]
         values[:] = FAR if field_is_distance[f] else 0
         head = tail = 0
-        for site in range(n_sites):
+        for place in range(patch.species.shape[0]):
+            x, y, z = unfold(grid, place)
+            site = site_at(geo, grid, x, y, z)
             if field_mask[f, patch.species[site]]:
                 if field_is_distance[f]:
                     values[site] = 0
-                queue[tail] = site
+                queue[tail] = place
                 tail += 1
         while head < tail:
-            site = np.int64(queue[head])
+            x, y, z = unfold(grid, np.int64(queue[head]))
             head += 1
-            x, y, z = locate(grid, site)
+            site = site_at(geo, grid, x, y, z)
             for d in range(n_neighbours):
-                other = shifted(
-                    grid, x, y, z,
-                    np.int64(direction[d, 0]), np.int64(direction[d, 1]),
-                    np.int64(direction[d, 2]),
-                )  # fmt: skip
-                if other < 0:
+                a = wrapped(x + np.int64(direction[d, 0]), grid.nx, grid.periodic_x)
+                b = wrapped(y + np.int64(direction[d, 1]), grid.ny, grid.periodic_y)
+                c = wrapped(z + np.int64(direction[d, 2]), grid.nz, grid.periodic_z)
+                if a < 0 or b < 0 or c < 0:
                     continue
+                other = site_at(geo, grid, a, b, c)
                 if not field_is_distance[f]:
                     values[other] += 1
                 elif values[other] == FAR and values[site] < FAR - 1:
                     values[other] = values[site] + 1
-                    queue[tail] = other
+                    queue[tail] = a + grid.nx * (b + grid.ny * c)
                     tail += 1
 
 
 @kernel
-def list_cells(tab, geo, lat, body, r, k):
-    """Make the list of acting cells of a patch: by class, then by site."""
+def list_cells(tab, geo, lat, body, r, k, i):
+    """Make the list of acting cells of a tile: by class, then by place."""
     keep_apart()
-    patch = view_patch(tab, geo, lat, body, r, k)
-    patch.bounds[:] = 0
-    for site in range(patch.species.shape[0]):
-        c = tab.rows[patch.row + np.int64(patch.species[site])].class_of
+    compartment = geo.patches[k].compartment
+    tile = view_tile(tab, geo, lat, body.counts[r, compartment], body.tally[r], r, k, i)
+    bounds = tile.listed
+    bounds[:] = 0
+    for local in range(tile.n):
+        c = tab.rows[tile.row + np.int64(tile.species[tile.first + local])].class_of
         if c >= 0:
-            patch.bounds[c + 1] += 1
+            bounds[c + 1] += 1
+    for c in range(1, tab.n_classes):
+        bounds[c + 1] += bounds[c]
     for c in range(tab.n_classes):
-        patch.bounds[c + 1] += patch.bounds[c]
-    for c in range(tab.n_classes):
-        place = patch.bounds[c]
-        for site in range(patch.species.shape[0]):
-            if tab.rows[patch.row + np.int64(patch.species[site])].class_of == c:
-                patch.order[place] = site
-                patch.where[site] = place
+        place = bounds[c]
+        for local in range(tile.n):
+            if tab.rows[tile.row + np.int64(tile.species[tile.first + local])].class_of == c:
+                tile.order[place] = local
+                tile.where[local] = place
                 place += 1
+    # the last bound counts waiting cells, of which there are none
+    bounds[tab.n_classes + 1] = 0
 
 
 @kernel
 def populate_mixed(tab, geo, mix, body, items, seed, r, clone):
     """Cells of the mixed compartments at time zero; slots must suffice."""
     keep_apart()
-    space = geo.patches.shape[0]
+    space = geo.n_units
     address = Address(seed, body.progress[r].replicate, 0, space)
     draw = np.int64(0)
     for i in range(items.species.shape[0]):
@@ -217,8 +222,8 @@ def populate_mixed(tab, geo, mix, body, items, seed, r, clone):
             slot = add_cell(tab, geo, mix, body, r, q, items.species[i], packed)
             draw += 1
             if tab.has_identity:
-                id_ = np.uint64((space << 28) + clone + 1)
-                write_identity(mix.identity, r, slot, id_, np.uint64(0), 0.0, clone, 0)
+                id_ = np.uint64(clone + 1)
+                write_identity(mix.identity[r], slot, id_, np.uint64(0), 0.0, clone, 0)
             clone += 1
     return clone
 
@@ -235,8 +240,10 @@ def populate(
             lost, clone = populate_patch(tab, geo, lat, body, items, vacant, seed, r, k, clone)
             missing += lost
             if field_mask.shape[0] > 0:
-                measure_fields(tab, geo, lat, body, field_is_distance, field_mask, r, k)
-            list_cells(tab, geo, lat, body, r, k)
+                measure_fields(tab, geo, lat, body, field_is_distance, field_mask, vacant, r, k)
+            space = geo.spaces[geo.patches[k].compartment]
+            for i in range(space.tiles_x * space.tiles_y * space.tiles_z):
+                list_cells(tab, geo, lat, body, r, k, i)
         populate_mixed(tab, geo, mix, body, items, seed, r, clone)
     return missing
 
@@ -250,7 +257,7 @@ def infuse(
 
     Slots of a mixed compartment and pools must suffice. Cells for a lattice wait in its pools.
     """
-    space = geo.patches.shape[0]
+    space = geo.n_units
     # counters are drawn beside the spaces of events: no candidate has this address
     address = Address(seed, body.progress[r].replicate, window, space + 1)
     u, _, _ = rng.detail(seed, address.replicate, window, space, first_draw, rng.INFUSING)
@@ -262,7 +269,7 @@ def infuse(
         packed = updated_counters(tab, update, np.uint16(0), address, draw, 1)
         status = deliver(
             tab, geo, mix, pool, body, r, compartment, species, packed, 1, v,
-            mix.identity, -1, window, now,
+            mix.identity[r], -1, window, now,
         )  # fmt: skip
         if status != 0:
             return status, copies
@@ -274,7 +281,7 @@ def reset_number(
     tab, geo, mix, body, r, compartment, species, update, number, seed, window, now, first_draw
 ):
     """Bring a species of a mixed compartment to a number; slots must suffice."""
-    space = geo.patches.shape[0]
+    space = geo.n_units
     q = geo.spaces[compartment].mixed_index
     address = Address(seed, body.progress[r].replicate, window, space + 1)
     slot = mix.first[q] + mix.bounds[r, q, tab.n_classes + 1] - 1
@@ -288,4 +295,4 @@ def reset_number(
         packed = updated_counters(tab, update, np.uint16(0), address, draw, 0)
         new = add_cell(tab, geo, mix, body, r, q, species, packed)
         if tab.has_identity:
-            inherit(tab, body, r, mix.identity, -1, mix.identity, new, 0, window, space, now)
+            inherit(tab, body, r, mix.identity[r], -1, mix.identity[r], new, 0, window, space, now)

@@ -7,7 +7,7 @@ word  meaning
 ====  ==================================================================
 0     candidate number within the window
 1     window (exchange interval), 0 is the initial state
-2     purpose (top 4 bits) and space: patch, or the mixed compartments
+2     purpose (top 4 bits) and space: tile, or the mixed compartments
 3     replicate
 key   seed, low and high word
 ====  ==================================================================
@@ -41,6 +41,7 @@ CANDIDATE = 0
 DETAIL = 1  # second block of a candidate: rare choices
 PLACING = 2  # initial cells
 INFUSING = 3  # cells entering by protocol
+ARRIVING = 4  # when a waiting cell lands on a patch of many tiles
 ROUTING = 5  # patch a cell homes to
 COUNTING = 6  # first of eight: product (0, 1) and operation (0..3) that draws a counter
 LANDING = 14  # sites a waiting cell tries

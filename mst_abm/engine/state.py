@@ -13,18 +13,22 @@ from mst_abm.engine.tables import (
     MAX_CLASSES,
     NODES,
     PAIR,
+    POST,
     PROGRESS,
     ROW_RATES,
     SENT,
     SPACE_RATES,
+    TURN,
     WAITING,
     Body,
+    Border,
     Geometry,
     Lattice,
     Mixed,
     Outbox,
     Pool,
     Rates,
+    Scratch,
     Tables,
 )
 
@@ -36,9 +40,10 @@ def make_identity(shape: tuple[int, ...], is_recorded: bool) -> np.ndarray:
 
 @dataclass
 class State:
-    """All arrays that change; enlarged by replacement."""
+    """All arrays that change; enlarged by replacement. ``border`` is empty between intervals."""
 
     lattice: Lattice
+    border: Border
     mixed: Mixed
     pool: Pool
     outbox: Outbox
@@ -78,6 +83,63 @@ def make_outbox(tab: Tables, n_bodies: int, n_patches: int, depth: int) -> Outbo
     )
 
 
+def most_sites(geo: Geometry) -> int:
+    """Sites of the largest tile, at least 1."""
+    return int((geo.tiles["last"] - geo.tiles["first"]).max(initial=1))
+
+
+def is_tiled(geo: Geometry) -> bool:
+    """Whether a patch consists of more than one tile."""
+    return geo.n_units > len(geo.patches)
+
+
+def make_border(geo: Geometry, depth: int) -> Border:
+    """Outboxes of ``depth`` posts per tile; a single place without tiles."""
+    units = geo.n_units if is_tiled(geo) else 1
+    return Border(
+        heads=np.zeros((units, 27), np.uint16),
+        n=np.zeros(units, np.int64),
+        posts=np.zeros((units, depth if is_tiled(geo) else 1), POST),
+        drawn=np.zeros(units, np.int64),
+    )
+
+
+def enlarge_border(geo: Geometry, state: State) -> None:
+    """Double the depth of the tiles' outboxes."""
+    old = state.border
+    state.border = make_border(geo, 2 * old.posts.shape[1])
+    state.border.heads[:], state.border.n[:] = old.heads, old.n
+    state.border.posts[:, : old.posts.shape[1]] = old.posts
+    state.border.drawn[:] = old.drawn
+
+
+def make_scratch(tab: Tables, geo: Geometry, n_tallies: int) -> Scratch:
+    """What one thread works with beside its rates."""
+    depth = 1024 if is_tiled(geo) else 1
+    return Scratch(
+        turn=np.zeros(1, TURN),
+        path=np.zeros(32, np.int64),
+        late=np.zeros(tab.n_classes + 2, np.int32),
+        neighbour=np.full(27, -1),
+        clock=np.zeros(27, np.int64),
+        queue=np.zeros(2 * most_sites(geo) if is_tiled(geo) else 1, np.int64),
+        counts=np.zeros(tab.n_species, np.int64),
+        tally=np.zeros(max(n_tallies, 1), np.int64),
+        sent_n=np.zeros(1, np.int64),
+        sent=np.zeros(depth, SENT),
+        sent_identity=np.zeros(depth if tab.has_identity else 1, IDENTITY),
+    )
+
+
+def enlarge_scratch(tab: Tables, old: Scratch) -> Scratch:
+    """The same with twice the room for cells sent."""
+    sent = np.concatenate([old.sent, np.zeros_like(old.sent)])
+    held = old.sent_identity
+    if tab.has_identity:
+        held = np.concatenate([held, np.zeros_like(held)])
+    return old._replace(sent=sent, sent_identity=held)
+
+
 def make_state(
     tab: Tables,
     geo: Geometry,
@@ -104,12 +166,14 @@ def make_state(
     sites = int(geo.patches["last"].max()) if n_patches else 0
     held = max(sites, 1)
     has_flow = bool(n_patches)
+    place = np.uint16 if is_tiled(geo) else np.int32
     lattice = Lattice(
         species=np.zeros((n, held), np.uint16),
         counters=np.zeros((n, held if tab.has_counters else 1), np.uint16),
-        where=np.zeros((n, held), np.int32),
-        order=np.zeros((n, held), np.int32),
-        bounds=np.zeros((n, max(n_patches, 1), tab.n_classes + 1), np.int32),
+        where=np.zeros((n, held), place),
+        order=np.zeros((n, held), place),
+        stamp=np.zeros((n, held if is_tiled(geo) else 1), np.uint8),
+        bounds=np.zeros((n, max(geo.n_units, 1), tab.n_classes + 2), np.int32),
         fields=np.zeros((n_fields, n, held), np.uint8),
         identity=make_identity((n, held), tab.has_identity),
     )
@@ -123,11 +187,12 @@ def make_state(
         tally=np.zeros((n, max(n_tallies, 1)), np.int64),
         signals=np.tile(signals, (n, 1)),
         node_signals=np.zeros((n, NODES + 1, len(tab.signals))),
-        births=np.zeros((n, n_patches + 1), np.int64),
+        births=np.zeros((n, geo.n_units + 1), np.int64),
     )
     depth = 16 if has_flow else 1
     return State(
         lattice,
+        make_border(geo, 256),
         make_mixed(tab, n, slots),
         make_pool(tab, n, n_patches, depth),
         make_outbox(tab, n, n_patches, depth),
@@ -147,7 +212,6 @@ def make_rates(tab: Tables, geo: Geometry) -> Rates:
         spaces=np.zeros(m, SPACE_RATES),
         source=np.zeros(len(tab.sources)),
         factors=np.ones(len(tab.factor_range)),
-        path=np.zeros(32, np.int64),
         weight=np.zeros((max(len(geo.mixed_compartment), 1), MAX_CLASSES + 2)),
     )
 
@@ -196,6 +260,13 @@ def _copy_cells(tab: Tables, old: Pool | Outbox, new: Pool | Outbox) -> None:
         shaped[:, :, :depth] = old.identity.reshape(n_bodies, n_patches, depth)
 
 
+def tiles_of(geo: Geometry, k: int) -> np.ndarray:
+    """Records of the tiles of patch k."""
+    space = geo.spaces[geo.patches["compartment"][k]]
+    first = int(space["tile_first"])
+    return geo.tiles[first : first + int(space["tiles_x"] * space["tiles_y"] * space["tiles_z"])]
+
+
 def digest_body(tab: Tables, geo: Geometry, state: State, r: int) -> str:
     """Hash of everything body r is made of; spare room does not count."""
     digest = hashlib.sha256()
@@ -213,8 +284,10 @@ def digest_body(tab: Tables, geo: Geometry, state: State, r: int) -> str:
         add(lattice.counters[r])
         add(lattice.bounds[r])
         for k, patch in enumerate(geo.patches):
-            first = int(patch["first"])
-            add(lattice.order[r, first : first + int(lattice.bounds[r, k, -1])])
+            for i, tile in enumerate(tiles_of(geo, k)):
+                first = int(patch["first"] + tile["first"])
+                acting = int(lattice.bounds[r, patch["unit"] + i, -2])
+                add(lattice.order[r, first : first + acting])
             add(pool.cells[r, k, : pool.n[r, k]])
         if tab.has_identity:
             add(lattice.identity[r][lattice.species[r] > 0])

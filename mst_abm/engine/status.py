@@ -14,6 +14,8 @@ class Status(IntEnum):
     NEED_POOL = 3  # a waiting pool is full
     OUT_OF_DRAWS = 4  # 2**32 candidates in one window
     BAD_RATE = 5  # a total rate is not finite
+    NEED_POSTS = 6  # a tile's posts for its neighbours are full
+    NEED_TURNS = 7  # a patch of many tiles is next
 
 
 DONE = int(Status.DONE)
@@ -22,3 +24,5 @@ NEED_OUTBOX = int(Status.NEED_OUTBOX)
 NEED_POOL = int(Status.NEED_POOL)
 OUT_OF_DRAWS = int(Status.OUT_OF_DRAWS)
 BAD_RATE = int(Status.BAD_RATE)
+NEED_POSTS = int(Status.NEED_POSTS)
+NEED_TURNS = int(Status.NEED_TURNS)

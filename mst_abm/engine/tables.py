@@ -151,10 +151,11 @@ SPACE = np.dtype(  # a compartment
         ("periodic_x", "i8"),
         ("periodic_y", "i8"),
         ("periodic_z", "i8"),
-        ("magic_x", "i8"),  # multiplier and shift that stand for division by nx and ny
-        ("shift_x", "i8"),
-        ("magic_y", "i8"),
-        ("shift_y", "i8"),
+        ("tiles_x", "i8"),
+        ("tiles_y", "i8"),
+        ("tiles_z", "i8"),
+        ("tile_first", "i8"),  # its tiles among Geometry.tiles
+        ("axis_first", "i8"),  # its part of Geometry.tile_along: x, then y, then z
         ("is_lattice", "i8"),
         ("patches", "i8"),  # per body, 0 for mixed
         ("first_patch", "i8"),  # number of its first patch within a body
@@ -168,7 +169,31 @@ SPACE = np.dtype(  # a compartment
         ("source_last", "i8"),
     ]
 )
-PATCH = np.dtype([("compartment", "i8"), ("first", "i8"), ("last", "i8")])
+PATCH = np.dtype(
+    [
+        ("compartment", "i8"),
+        ("first", "i8"),  # sites [first, last) within a body
+        ("last", "i8"),
+        ("unit", "i8"),  # number of its first tile among the tiles of a body
+    ]
+)
+TILE = np.dtype(  # a box of sites that are stored in a row, and that one thread works on at a time
+    [
+        ("x", "i8"),  # its lowest corner
+        ("y", "i8"),
+        ("z", "i8"),
+        ("nx", "i8"),
+        ("ny", "i8"),
+        ("nz", "i8"),
+        ("first", "i8"),  # sites [first, last) of the patch
+        ("last", "i8"),
+        ("colour", "i8"),  # parity of its place on each axis: 0 to 7
+        ("magic_x", "i8"),  # multiplier and shift that stand for division by nx and ny
+        ("shift_x", "i8"),
+        ("magic_y", "i8"),
+        ("shift_y", "i8"),
+    ]
+)
 IDENTITY = np.dtype(
     [("id", "u8"), ("parent", "u8"), ("birth", "f8"), ("clone", "u4"), ("generation", "u2")]
 )
@@ -180,6 +205,23 @@ SENT = np.dtype(
         ("destination", "i4"),
         ("species", "u2"),
         ("counters", "u2"),
+        ("unit", "i4"),  # tile it left
+    ]
+)
+POST = np.dtype([("site", "u2"), ("next", "u2")])  # site of the receiving tile; 0 ends a chain
+TURN = np.dtype(  # one tile's work from one time to another
+    [
+        ("stage", "i8"),  # where an interrupted turn goes on, 0 = not begun
+        ("time", "f8"),  # where an interrupted turn stopped
+        ("candidate", "i8"),  # next candidate
+        ("attempts", "i8"),
+        ("executed", "i8"),
+        ("stop", "f8"),  # when the turn ends, or the next waiting cell joins
+        ("origin", "f8"),  # time of tick 0
+        ("ticks", "f8"),  # per h
+        ("goal", "i8"),  # tick at the end of the turn
+        ("queued", "i8"),  # cells in Scratch.queue
+        ("is_full", "b1"),  # the outbox may not hold another event's posts
     ]
 )
 PROGRESS = np.dtype(
@@ -235,10 +277,16 @@ class Tables(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """Spaces. M compartments, K patches per body, Q mixed compartments."""
+    """Spaces. M compartments, K patches and U tiles per body, Q mixed compartments.
+
+    Sites of a patch are numbered tile by tile; in exact mode a patch is one tile.
+    """
 
     spaces: np.ndarray  # (M,) SPACE
-    patches: np.ndarray  # (K,) PATCH; sites [first, last) within a body
+    patches: np.ndarray  # (K,) PATCH
+    n_units: int  # U
+    tiles: np.ndarray  # TILE of each lattice compartment
+    tile_along: np.ndarray  # i8 place of the tile that holds a coordinate, per compartment and axis
     mixed_compartment: np.ndarray  # (Q,)
     direction: np.ndarray  # (M, 26, 3) i1 steps to neighbours
     ball: np.ndarray  # (3, n, 3) i1 offsets by distance
@@ -246,13 +294,18 @@ class Geometry(NamedTuple):
 
 
 class Lattice(NamedTuple):
-    """Patches of all bodies. R bodies, K patches each, N sites in a body."""
+    """Patches of all bodies. R bodies, U tiles each, N sites in a body.
+
+    A tile lists its acting cells from the left end of its part of ``order``, by class, and from the
+    right end those that *wait*: that came from another tile and whose clock is not the tile's.
+    """
 
     species: np.ndarray  # (R, N) u2
     counters: np.ndarray  # (R, N) u2, or (R, 1)
-    where: np.ndarray  # (R, N) i4 place in order, undefined for sites with no acting cell
-    order: np.ndarray  # (R, N) i4 local site numbers, a segment per class
-    bounds: np.ndarray  # (R, K, C + 1) i4 segment bounds
+    where: np.ndarray  # (R, N) i4 or u2 place in order, undefined for sites with no acting cell
+    order: np.ndarray  # (R, N) i4 or u2 numbers of sites within the tile
+    stamp: np.ndarray  # (R, N) u1 clock of a waiting cell, 0 = the tile's; or (R, 1)
+    bounds: np.ndarray  # (R, U, C + 2) i4 bounds of the classes, then the number of waiting cells
     fields: np.ndarray  # (F, R, N) u1 sites to the nearest cell of a static type, or contacts
     identity: np.ndarray  # (R, N) IDENTITY, or (R, 1)
 
@@ -293,7 +346,19 @@ class Body(NamedTuple):
     tally: np.ndarray  # (R, T) i8
     signals: np.ndarray  # (R, G) f8 at the start of the window
     node_signals: np.ndarray  # (R, NODES + 1, G) f8 within and at the end of it
-    births: np.ndarray  # (R, K + 1) i8 ordinals of identities in this window
+    births: np.ndarray  # (R, U + 1) i8 ordinals of identities in this window
+
+
+class Border(NamedTuple):
+    """What tiles of one body tell each other: sites of a neighbour that were changed.
+
+    Empty between exchange intervals. One place each when no lattice is cut into tiles.
+    """
+
+    heads: np.ndarray  # (U, 27) u2 last post for the neighbour in a direction, 0 = none
+    n: np.ndarray  # (U,) i8
+    posts: np.ndarray  # (U, depth) POST
+    drawn: np.ndarray  # (U,) i8 candidates used in this interval
 
 
 class Schedule(NamedTuple):
@@ -315,5 +380,20 @@ class Rates(NamedTuple):
     spaces: np.ndarray  # (M,) SPACE_RATES
     source: np.ndarray  # (sources,) running sums within a compartment
     factors: np.ndarray  # (factors,)
-    path: np.ndarray  # (32,) sites of a pushed chain
     weight: np.ndarray  # (Q or 1, MAX_CLASSES + 2)
+
+
+class Scratch(NamedTuple):
+    """What one thread needs while it works on a tile."""
+
+    turn: np.ndarray  # (1,) TURN
+    path: np.ndarray  # (32,) sites of a pushed chain
+    late: np.ndarray  # (C + 2,) i4 bounds of the cells that catch up
+    neighbour: np.ndarray  # (27,) i8 tiles of the patch by direction, -1 = none
+    clock: np.ndarray  # (27,) i8 tick a neighbour stands at
+    queue: np.ndarray  # i8 heap of (tick, site) of waiting cells that join in this turn
+    counts: np.ndarray  # (S,) i8 change of counts by tiles
+    tally: np.ndarray  # (T,) i8 events of tiles
+    sent_n: np.ndarray  # (1,) i8
+    sent: np.ndarray  # (depth,) SENT
+    sent_identity: np.ndarray  # (depth,) IDENTITY, or (1,)

@@ -12,7 +12,7 @@ from mst_abm.engine import tables as T
 from mst_abm.engine.tables import Geometry, Tables
 from mst_abm.model.channels import Arrival, Channel, ChannelSet, Entry, Source, Tally
 from mst_abm.model.definition import CountReference, Model, Product, Signal
-from mst_abm.model.geometry import build_geometry
+from mst_abm.model.geometry import Tiling, build_geometry
 from mst_abm.model.laws import Factors, Layout, LocalModifiers, Patterns, Updates
 from mst_abm.model.species import EMPTY, Species, reachable_species
 
@@ -178,8 +178,19 @@ def _flatten_signals(
     return {"signals": records, "count_terms": np.array(references, T.COUNT_TERM)}
 
 
-def compile_model(model: Model, entering: Iterable[Product] = ()) -> CompiledModel:
+def reach_of(model: Model) -> int:
+    """How far, in sites, a cell acts or looks."""
+    acts = [max(rule.push, rule.within) for rule in model.rules]
+    looks = [m.within for rule in model.rules for m in rule.modifiers if m.source == "near"]
+    return max([1, *acts, *looks])
+
+
+def compile_model(
+    model: Model, entering: Iterable[Product] = (), tile_side: int | None = None
+) -> CompiledModel:
     """Compile a model; ``entering`` are products a protocol brings in.
+
+    ``tile_side``: cut patches into tiles, of so many sites a side (0: the usual); None: do not.
 
     Raises
     ------
@@ -187,7 +198,8 @@ def compile_model(model: Model, entering: Iterable[Product] = ()) -> CompiledMod
         If the rules contradict the types or the spaces.
     """
     species = reachable_species(model, entering)
-    geometry = build_geometry(model.compartments)
+    tiling = None if tile_side is None else Tiling(tile_side, reach_of(model))
+    geometry = build_geometry(model.compartments, tiling)
     patterns, layout = Patterns(species), Layout(model.types)
     channel_set = ChannelSet(
         model,

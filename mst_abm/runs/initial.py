@@ -10,12 +10,16 @@ from mst_abm.engine.place import Items
 from mst_abm.errors import ModelError
 from mst_abm.model.compile import CompiledModel
 from mst_abm.model.definition import Compartment, InitialCells, Product
+from mst_abm.model.geometry import sites_at
 from mst_abm.model.laws import Updates
 from mst_abm.model.species import resolve
 
 
 def tube_sites(compartment: Compartment, spacing: float, radius: float) -> np.ndarray:
-    """Sites of parallel tubes along the last axis, on a square grid across the others."""
+    """Places of parallel tubes along the last axis, on a square grid across the others.
+
+    Places are counted x first through the patch.
+    """
     shape = [*compartment.shape, 1, 1][:3]
     step, reach = spacing / compartment.spacing, radius / compartment.spacing
     near = []
@@ -36,7 +40,7 @@ def tube_sites(compartment: Compartment, spacing: float, radius: float) -> np.nd
 
 
 def sites_from_centre(compartment: Compartment) -> np.ndarray:
-    """All sites, nearest to the centre first."""
+    """All places, counted x first, nearest to the centre first."""
     shape = [*compartment.shape, 1, 1][:3]
     axes = [np.arange(n) - (n - 1) // 2 for n in shape]
     z, y, x = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
@@ -75,6 +79,11 @@ def build_items(compiled: CompiledModel, updates: Updates) -> Items:
         elif item.placement == "centre":
             chosen = sites_from_centre(compartment)
         first, n_sites = n_sites, n_sites + len(chosen)
+        if len(chosen):
+            nx, ny, _ = [*compartment.shape, 1, 1][:3]
+            place = chosen % nx, chosen // nx % ny, chosen // (nx * ny)
+            m = places[item.compartment]
+            chosen = sites_at(compiled.geometry, m, *place).astype(np.int32)
         sites.append(chosen)
         for product, weight in item.species:
             species = resolve(product, None, types, f"initial cells of '{item.compartment}'")

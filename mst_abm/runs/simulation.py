@@ -16,14 +16,19 @@ from mst_abm.engine.state import (
     enlarge_mixed,
     enlarge_outbox,
     enlarge_pool,
+    is_tiled,
     make_rates,
+    make_scratch,
     make_state,
+    most_sites,
 )
 from mst_abm.engine.tables import Schedule
 from mst_abm.errors import EngineError, ModelError
 from mst_abm.model.compile import compile_model
+from mst_abm.model.geometry import coordinates
 from mst_abm.model.species import resolve
 from mst_abm.runs.initial import build_items
+from mst_abm.runs.tiled import TiledPatches, Worker
 from mst_abm.runs.timetable import given_levels, multiples, run_edges
 from mst_abm.scenario.definition import Scenario
 from mst_abm.units import quantity
@@ -31,7 +36,7 @@ from mst_abm.units import quantity
 #: Windows handed to the engine in one call: short enough to answer Ctrl-C and show progress.
 WINDOWS_PER_CALL = 48
 #: Limits of the addresses of draws and identities (see `mst_abm.engine.rng`, `new_id`).
-MOST_PATCHES, MOST_INTERVALS = 4000, 2**20 - 1
+MOST_UNITS, MOST_INTERVALS, MOST_IN_TILE = 2**20 - 4096, 2**20 - 1, 2**16 - 1
 
 
 class Simulation:
@@ -65,7 +70,6 @@ class Simulation:
         self.scenario = scenario
         self.seed = scenario.run.seed if seed is None else seed
         self.replicates, self.first_replicate = replicates, first_replicate
-        self.threads = max(1, min(threads, replicates))
         if not 0 <= first_replicate <= 2**32 - replicates or not 0 <= self.seed < 2**64:
             raise ModelError(
                 f"expected replicate numbers below 2^32 and a seed below 2^64, got replicates from "
@@ -74,7 +78,8 @@ class Simulation:
         self._key = np.uint64(self.seed)
         entering = [p for event in scenario.infusions for _, p, _ in event.cells]
         entering += [event.product for event in scenario.resets]
-        self.compiled = compile_model(scenario.model, entering)
+        side = scenario.run.tile if scenario.run.mode == "tiled" else None
+        self.compiled = compile_model(scenario.model, entering, side)
         self._types = {t.name: t for t in scenario.model.types}
         self._places = {c.name: i for i, c in enumerate(scenario.model.compartments)}
         items = build_items(self.compiled, self.compiled.updates)
@@ -93,9 +98,23 @@ class Simulation:
         self._check_addresses()
         self._given = given_levels(scenario, self.compiled.given_signals, self._edges)
         self._populate(items)
-        self._scratch = [
-            (make_rates(self.tables, self.geometry), make_draws()) for _ in range(self.threads)
+        # threads share out bodies, or the tiles of one body after another
+        cuts = is_tiled(self.geometry)
+        self.threads = max(1, threads if cuts else min(threads, replicates))
+        n_tallies = len(self.compiled.tallies)
+        self._workers = [
+            Worker(
+                make_rates(self.tables, self.geometry),
+                make_draws(),
+                make_scratch(self.tables, self.geometry, n_tallies),
+            )
+            for _ in range(self.threads)
         ]
+        self.tiled = (
+            TiledPatches(self.tables, self.geometry, self.threads, scenario.run.window_h)
+            if cuts
+            else None
+        )
         self.time_h = 0.0
         self._interval = 0
         self._apply_events()
@@ -116,12 +135,17 @@ class Simulation:
 
     def _check_addresses(self) -> None:
         """Refuse what has no address of its own among the draws and identities."""
-        patches, intervals = len(self.geometry.patches), len(self._edges) - 1
-        if patches > MOST_PATCHES or intervals > MOST_INTERVALS:
+        units, intervals = self.geometry.n_units, len(self._edges) - 1
+        if units > MOST_UNITS or intervals > MOST_INTERVALS:
             raise ModelError(
-                f"expected at most {MOST_PATCHES:,} patches of a body and {MOST_INTERVALS:,} "
-                f"exchange intervals, got {patches:,} and {intervals:,}; use larger patches, or a "
-                "longer run.exchange."
+                f"expected at most {MOST_UNITS:,} patches or tiles of a body and "
+                f"{MOST_INTERVALS:,} exchange intervals, got {units:,} and {intervals:,}; use "
+                "larger ones, or a longer run.exchange."
+            )
+        if is_tiled(self.geometry) and most_sites(self.geometry) > MOST_IN_TILE:
+            raise ModelError(
+                f"run.mode tiled: expected tiles of at most {MOST_IN_TILE:,} sites, got "
+                f"{most_sites(self.geometry):,}; set a smaller run.tile, or shorter ranges of rules."
             )
 
     def _check_room(self, name: str, number: float, where: str) -> None:
@@ -240,10 +264,11 @@ class Simulation:
             first_window=begin + 1,
             given=self._given[begin:end],
         )
-        bounds = np.linspace(0, self.replicates, self.threads + 1).astype(int)
+        workers = self._workers[:1] if self.tiled else self._workers
+        bounds = np.linspace(0, self.replicates, len(workers) + 1).astype(int)
         while True:
-            parts = list(zip(bounds[:-1], bounds[1:], self._scratch, strict=True))
-            if self.threads == 1:
+            parts = list(zip(bounds[:-1], bounds[1:], workers, strict=True))
+            if len(workers) == 1:
                 results = [self._advance_part(schedule, *parts[0])]
             else:
                 with ThreadPoolExecutor(self.threads) as pool:
@@ -252,14 +277,29 @@ class Simulation:
             if not stopped:
                 return
             for code, body in stopped:
-                self._make_room(code, int(body))
+                if code == codes.NEED_TURNS:
+                    self._run_tiles(schedule, int(body))
+                else:
+                    self._make_room(code, int(body))
 
-    def _advance_part(self, schedule: Schedule, first: int, last: int, scratch) -> tuple[int, int]:
+    def _advance_part(
+        self, schedule: Schedule, first: int, last: int, worker: Worker
+    ) -> tuple[int, int]:
         state = self.state
         return advance_bodies(
-            self.tables, self.geometry, state.lattice, state.mixed, state.pool, state.outbox,
-            state.body, schedule, *scratch, self._key, first, last,
+            self.tables, self.geometry, state.lattice, state.border, state.mixed, state.pool,
+            state.outbox, state.body, schedule, worker.rates, worker.draws, worker.scratch,
+            self._key, first, last,
         )  # fmt: skip
+
+    def _run_tiles(self, schedule: Schedule, r: int) -> None:
+        """The patch a body has come to, which is cut into tiles, through the present interval."""
+        assert self.tiled is not None
+        progress = self.state.body.progress
+        k, window = int(progress["stage"][r]), int(progress["window"][r]) + 1
+        begin, end = schedule.edges[window - schedule.first_window :][:2]
+        self.tiled.run(self.state, self._workers, self._key, r, k, window, begin, end)
+        progress["stage"][r] = k + 1
 
     def _make_room(self, code: int, body: int) -> None:
         """Enlarge what a kernel found full; the kernel then goes on where it stopped."""
@@ -407,10 +447,9 @@ class Simulation:
         """
         geo, state, r = self.geometry, self.state, replicate
         parts: list[dict[str, np.ndarray]] = []
-        for k, (m, first, last) in enumerate(geo.patches):
+        for k, (m, first, last, _) in enumerate(geo.patches):
             sites = np.nonzero(state.lattice.species[r, first:last])[0]
-            nx, ny = geo.spaces[m]["nx"], geo.spaces[m]["ny"]
-            place = {"x": sites % nx, "y": sites // nx % ny, "z": sites // (nx * ny)}
+            place = dict(zip("xyz", coordinates(geo, m, sites), strict=True))
             where = int(k - geo.spaces[m]["first_patch"])
             parts.append(self._agent_columns(state.lattice, r, first + sites, m, where, place))
         for q, m in enumerate(geo.mixed_compartment):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from mst_abm.clinic.patient import Donor, Patient
 from mst_abm.clinic.pharmacokinetics import Drug
@@ -12,7 +13,11 @@ from mst_abm.model.definition import Model, Observable
 
 @dataclass(frozen=True)
 class Run:
-    """How long, with which seed, and what is recorded how often (0: never)."""
+    """How long, with which seed, and what is recorded how often (0: never).
+
+    ``mode``: "exact", or "tiled" for large lattices and threads; ``tile``, side of a tile in sites,
+    and ``window_h`` belong to the latter and are derived when 0.
+    """
 
     until_h: float = 24.0
     seed: int = 1
@@ -20,6 +25,9 @@ class Run:
     counts_every_h: float = 1.0
     snapshots_every_h: float = 0.0
     records_identity: bool = False
+    mode: Literal["exact", "tiled"] = "exact"
+    tile: int = 0
+    window_h: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -377,6 +377,9 @@ class RunSection(Section):
     until: Time = 24.0
     seed: int = Field(1, ge=0, lt=2**64)
     exchange: Time = 0.5
+    mode: Literal["exact", "tiled"] = "exact"
+    tile: int = Field(0, ge=0, le=250, description="side of a tile in sites, 0 = the usual")
+    window: Time = Field(0.0, description="of tiled mode; derived from the rates when 0")
     record: RecordSection = RecordSection()
     identity: Switch = False
 

@@ -35,6 +35,8 @@ def read_run(context: Context) -> Run:
     for key, value in (("until", section.until), ("exchange", section.exchange)):
         if value <= 0:
             context.problems.add(("run", key), "expected a duration above 0")
+    if section.window < 0:
+        context.problems.add(("run", "window"), "expected a duration above 0, or 0 to derive it")
     return Run(
         until_h=section.until,
         seed=section.seed,
@@ -42,6 +44,9 @@ def read_run(context: Context) -> Run:
         counts_every_h=section.record.counts,
         snapshots_every_h=section.record.snapshots,
         records_identity=section.identity,
+        mode=section.mode,
+        tile=section.tile,
+        window_h=section.window,
     )
 
 

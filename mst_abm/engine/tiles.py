@@ -1,0 +1,216 @@
+"""Many tiles of one patch: each takes turns of a window, coloured so that several work at once.
+
+Synchronous sublattice algorithm (Shim and Amar 2005, doi:10.1103/PhysRevB.71.125432) with clocks of their
+own for cells that cross an edge. One window, from tick a to tick b:
+
+    1. waiting cells of the pool land, each at its own time
+    2. colour by colour, in a fixed order, tiles of a colour in any:
+         a. mend the list after what neighbours did
+         b. cells that lag behind a catch up, alone
+         c. the tile lives from a to b; cells that are ahead join on the way
+    3. settle, colour by colour: mend the list; cells that lag behind b catch up, alone
+
+At the end of an exchange interval step 3 is repeated until no cell lags, so that all clocks agree.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mst_abm.engine import rng
+from mst_abm.engine.border import (
+    fill_queue,
+    find_neighbours,
+    mend,
+    pull,
+    stamp_of,
+    tick_of,
+    time_of,
+)
+from mst_abm.engine.cells import Address
+from mst_abm.engine.grid import Tile, grid_of, tile_of, view_tile
+from mst_abm.engine.kernel import driver, keep_apart, kernel, prefetch
+from mst_abm.engine.lattice import arrive, land, run_tile
+from mst_abm.engine.lists import drop_waiting, enlist, first_waiting
+from mst_abm.engine.numbers import logarithm
+from mst_abm.engine.status import DONE
+
+EARLIEST = -(2**40)  # a tick before all others
+FRESH, CATCHING_UP, LIVING = 0, 1, 2  # stages of a turn
+
+
+@kernel
+def late_view(tile, scratch):
+    """The tile with nothing acting but what catches up."""
+    return Tile(
+        tile.compartment, tile.row, tile.unit, tile.first, tile.n,
+        tile.x, tile.y, tile.z, tile.nx, tile.ny, tile.nz,
+        tile.magic_x, tile.shift_x, tile.magic_y, tile.shift_y,
+        tile.species, tile.counters, tile.stamp, tile.fields, tile.identity,
+        tile.where, tile.order, scratch.late, tile.listed, tile.counts, tile.tally,
+    )  # fmt: skip
+
+
+@kernel
+def fetch_tile(tile):
+    """Ask for all of a tile at once: in a row memory is many times faster."""
+    for local in range(0, tile.n, 32):
+        prefetch(tile.species, tile.first + local)
+        prefetch(tile.where, local)
+        prefetch(tile.order, local)
+
+
+@kernel
+def fall_in(tab, tile, scratch):
+    """Those that caught up and those that waited for this moment act with the others from now on."""
+    keep_apart()
+    n, late = tab.n_classes, scratch.late
+    # an entry is read before the list of the others grows over it
+    for c in range(n):
+        for place in range(late[c], late[c + 1]):
+            enlist(tile.order, tile.where, tile.listed, n, c, np.int64(tile.order[place]))
+    late[:] = 0
+
+
+@kernel
+def end_waiting(tab, tile, scratch):
+    """Cells that waited for the end of the turn act with the others from now on."""
+    keep_apart()
+    n, goal = tab.n_classes, scratch.turn[0].goal
+    stamp = stamp_of(goal)
+    place = first_waiting(tile, n)
+    while place < tile.n:
+        local = np.int64(tile.order[place])
+        site = tile.first + local
+        if tile.stamp[site] == stamp:
+            drop_waiting(tile, n, place)
+            tile.stamp[site] = 0
+            c = tab.rows[tile.row + np.int64(tile.species[site])].class_of
+            enlist(tile.order, tile.where, tile.listed, n, c, local)
+        place += 1
+
+
+@kernel
+def begin_catching_up(tab, tile, scratch, goal):
+    """Queue the cells that lag behind a tick; False if there are none."""
+    keep_apart()
+    turn = scratch.turn
+    turn[0].goal = goal
+    fill_queue(tab, tile, scratch, EARLIEST)
+    if turn[0].queued == 0:
+        return False
+    scratch.late[:] = tile.listed[tab.n_classes]
+    turn[0].time = time_of(scratch, scratch.queue[0] >> 16)
+    return True
+
+
+@kernel
+def take_turn(
+    tab, geo, grid, lat, border, scratch, pool, body, rates, draws, seed, r, k, i, window, first,
+    last, is_settling,
+):  # fmt: skip
+    """One tile from tick ``first`` to ``last``, or its late cells up to ``last``; returns a status.
+
+    A turn that had to stop because a table was full goes on at its stage.
+    """
+    tile = view_tile(tab, geo, lat, scratch.counts, scratch.tally, r, k, i)
+    turn = scratch.turn
+    if turn[0].stage == FRESH:
+        if not is_settling:
+            fetch_tile(tile)
+        find_neighbours(geo, grid, tile, scratch, last if is_settling else first, last)
+        pull(tab, geo, grid, border, tile, scratch)
+        turn[0].candidate = border.drawn[tile.unit]
+        turn[0].is_full = False
+        if begin_catching_up(tab, tile, scratch, last if is_settling else first):
+            turn[0].stage = CATCHING_UP
+    if turn[0].stage == CATCHING_UP:
+        status = run_tile(
+            tab, geo, grid, lat, border, late_view(tile, scratch), scratch, pool, body, rates,
+            draws, seed, r, k, window, time_of(scratch, turn[0].goal), False,
+        )  # fmt: skip
+        if status != DONE:
+            return status
+        fall_in(tab, tile, scratch)
+        turn[0].stage = FRESH
+    if is_settling:
+        end_waiting(tab, tile, scratch)
+    else:
+        if turn[0].stage == FRESH:
+            turn[0].goal = last
+            turn[0].time = time_of(scratch, first)
+            fill_queue(tab, tile, scratch, first)
+            turn[0].stage = LIVING
+        status = run_tile(
+            tab, geo, grid, lat, border, tile, scratch, pool, body, rates, draws, seed, r, k, window,
+            time_of(scratch, last), False,
+        )  # fmt: skip
+        if status != DONE:
+            return status
+        end_waiting(tab, tile, scratch)
+    turn[0].stage = FRESH
+    border.drawn[tile.unit] = turn[0].candidate
+    return DONE
+
+
+@driver
+def take_turns(
+    tab, geo, lat, border, scratch, pool, body, rates, draws, seed, r, k, window, tiles, begin,
+    first, last, is_settling,
+):  # fmt: skip
+    """Turns of ``tiles[begin:]``: (status, place it stopped at, whether something is left to settle)."""
+    grid = grid_of(geo, geo.patches[k].compartment)
+    is_left = False
+    for at in range(begin, tiles.shape[0]):
+        status = take_turn(
+            tab, geo, grid, lat, border, scratch, pool, body, rates, draws, seed, r, k, tiles[at],
+            window, first, last, is_settling,
+        )  # fmt: skip
+        if status != DONE:
+            return status, np.int64(at), True
+        unit = geo.patches[k].unit + tiles[at]
+        if border.n[unit] > 0 or lat.bounds[r, unit, tab.n_classes + 1] > 0:
+            is_left = True
+    return DONE, np.int64(tiles.shape[0]), is_left
+
+
+@driver
+def land_waiting(
+    tab, geo, lat, border, scratch, pool, body, rates, seed, r, k, window, first, last
+):
+    """Cells of a patch's pool land between two ticks, each at a time of its own.
+
+    The site is judged by the state at tick ``first``. Numbers of draws go on within the interval.
+    """
+    compartment = geo.patches[k].compartment
+    grid = grid_of(geo, compartment)
+    tile = view_tile(tab, geo, lat, scratch.counts, scratch.tally, r, k, 0)
+    address = Address(seed, body.progress[r].replicate, window, tile.unit)
+    top = rates.spaces[compartment].arrive_top
+    t, end = time_of(scratch, first), time_of(scratch, last)
+    while pool.n[r, k] > 0 and top > 0.0:
+        candidate = body.progress[r].candidate
+        body.progress[r].candidate = candidate + 1
+        a, b, c = rng.detail(
+            seed, address.replicate, window, address.space, candidate, rng.ARRIVING
+        )
+        t -= logarithm(1.0 - a) / (pool.n[r, k] * top)
+        if not t < end:
+            break
+        scratch.turn[0].attempts += 1
+        x = b * pool.n[r, k] * top
+        site, i = arrive(tab, geo, lat, tile, pool, body, rates, r, k, x, c, address, candidate)
+        if site < 0:
+            continue
+        there = view_tile(
+            tab, geo, lat, scratch.counts, scratch.tally, r, k, tile_of(geo, grid, site)
+        )
+        s = np.int64(pool.cells[r, k, i].species)
+        there.species[site] = s
+        there.counts[0] -= 1
+        there.counts[s] += 1
+        land(tab, there, pool, r, k, i, site)
+        tick = tick_of(scratch, t)
+        there.stamp[site] = 0 if tick == first else stamp_of(tick)
+        mend(tab, there, site)
+        scratch.turn[0].executed += 1
