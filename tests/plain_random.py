@@ -14,7 +14,7 @@ WEYL = 0x9E3779B9, 0xBB67AE85
 WORD = 2**32
 
 # Purposes: top four bits of counter word 2.
-CANDIDATE, DETAIL, PLACING, INFUSING, ROUTING, COUNTING, LANDING = 0, 1, 2, 3, 5, 6, 14
+CANDIDATE, DETAIL, PLACING, INFUSING, ARRIVING, ROUTING, COUNTING, LANDING = 0, 1, 2, 3, 4, 5, 6, 14
 
 
 def philox(counter: tuple[int, ...], key: tuple[int, ...], rounds: int = 10) -> tuple[int, ...]:

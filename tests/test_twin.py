@@ -46,14 +46,12 @@ def compare(sim: Simulation, r: int, twin: Twin) -> None:
     assert np.array_equal(state.body.received[r], twin.received)
     for k, patch in enumerate(twin.patches):
         first, last = int(geo.patches[k]["first"]), int(geo.patches[k]["last"])
+        for tile in patch.tiles:
+            compare_list(state.lattice, r, first, tile)
         species = np.zeros(last - first, int)
         for site, cell in patch.cells.items():
             species[site] = cell.species
         assert np.array_equal(state.lattice.species[r, first:last], species)
-        order = patch.classes.flat()
-        assert state.lattice.order[r, first : first + len(order)].tolist() == order
-        sizes = [len(segment) for segment in patch.classes.segments]
-        assert np.diff(state.lattice.bounds[r, k, :-1]).tolist() == sizes
         for site, cell in patch.cells.items():
             check_cell(tab, state.lattice, r, first + site, cell)
         waiting = [(cell.species, cell.counters) for cell in patch.pool]
@@ -69,6 +67,16 @@ def compare(sim: Simulation, r: int, twin: Twin) -> None:
         for i, cell in enumerate(mixture.flat()):
             assert state.mixed.species[r, first + i] == cell.species
             check_cell(tab, state.mixed, r, first + i, cell)
+
+
+def compare_list(lattice, r: int, first: int, tile) -> None:
+    """A tile's acting cells, in order; none waits between intervals."""
+    sites = [site - tile.box.first for site in tile.listed.flat()]
+    at = first + tile.box.first
+    assert lattice.order[r, at : at + len(sites)].tolist() == sites
+    bounds = lattice.bounds[r, tile.number].tolist()
+    assert np.diff(bounds[:-1]).tolist() == [len(segment) for segment in tile.listed.segments]
+    assert bounds[-1] == len(tile.waiting) == 0
 
 
 def check_cell(tab, store, r: int, place: int, cell) -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import plain_random as draws
 from plain_random import DETAIL, ROUTING, WORD
-from twin_lattice import LatticeTwin
+from twin_tiles import TileTwin
 from twin_tables import (
     ATTEMPT,
     COUNTER,
@@ -30,7 +30,7 @@ from twin_tables import (
 BALL_OF_MIXED = 0  # a mixed compartment counts offsets as in three dimensions
 
 
-class Twin(LatticeTwin):
+class Twin(TileTwin):
     """One body of a simulation at time zero, run on by `interval`."""
 
     # one exchange interval
@@ -51,8 +51,8 @@ class Twin(LatticeTwin):
 
     @property
     def here(self) -> int:
-        """The mixed compartments' number among spaces: after the patches."""
-        return len(self.patches)
+        """The mixed compartments' number among spaces: after all tiles."""
+        return self.n_units
 
     def run_mixed(self, begin: float, end: float) -> None:
         """All mixed compartments in one clock; what patches sent comes in at its own time."""

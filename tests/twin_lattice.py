@@ -57,17 +57,27 @@ class LatticeTwin(Reading):
     ) -> None:
         """Make the site's cell one of species ``new``; 0 clears it. Lists follow."""
         cell = patch.cells.get(site)
-        old = cell.species if cell else 0
-        before, after = self.row_of(patch, old).class_of, self.row_of(patch, new).class_of
-        if before != after:
-            if before >= 0:
-                patch.classes.remove(before, site)
-            if after >= 0:
-                patch.classes.add(after, site)
+        before = self.class_at(patch, site)
         if new == 0:
             patch.cells.pop(site, None)
         else:
             patch.cells[site] = Cell(new, counters, identity or (cell.identity if cell else None))
+        after = self.class_at(patch, site)
+        if before != after:
+            self.relist(patch, site, before, after, was_vacant=cell is None)
+
+    def class_at(self, patch: Patch, site: int) -> int:
+        """Rate class of what is on a site, -1 for what never acts."""
+        cell = patch.cells.get(site)
+        return self.row_of(patch, cell.species if cell else 0).class_of
+
+    def relist(
+        self, patch: Patch, site: int, before: int, after: int, *, was_vacant: bool
+    ) -> None:
+        if before >= 0:
+            patch.classes.remove(before, site)
+        if after >= 0:
+            patch.classes.add(after, site)
 
     def exchange(self, patch: Patch, a: int, b: int) -> None:
         """What is on site a goes to b and the other way; a list's entry follows its cell."""
@@ -104,9 +114,23 @@ class LatticeTwin(Reading):
     # the lattice
 
     def run_patch(self, patch: Patch, begin: float, end: float) -> None:
-        """Candidate events one after another; most are events, some turn out to be nothing."""
+        """A patch that is one tile, through an interval."""
+        self.time = begin
+        self.live(patch, end, 0)
+
+    def next_stop(self, end: float) -> float:
+        """When to halt before the end; where there are tiles, for a waiting cell."""
+        return end
+
+    def let_join(self, patch: Patch) -> None:
+        """What happens at such a halt."""
+
+    def live(self, patch: Patch, end: float, number: int) -> int:
+        """Candidate events one after another; most are events, some turn out to be nothing.
+
+        From ``self.time`` to ``end``; ``number`` of the first candidate, returns that of the next.
+        """
         m, space = patch.compartment, patch.number
-        self.time, number = begin, 0
         while True:
             weights = [
                 len(segment) * top[0]
@@ -119,8 +143,15 @@ class LatticeTwin(Reading):
                 self.seed, self.replicate, self.window, space, number
             )
             now = self.time + waiting / total if total > 0.0 else math.inf
-            if not now < end:
-                return
+            stop = self.next_stop(end)
+            if not now < stop:
+                # the rest of this waiting time is forgotten, which an exponential allows
+                self.time = stop
+                number += 1
+                if not stop < end:
+                    return number
+                self.let_join(patch)
+                continue
             self.time = now
             self.attempts += 1
             x, c = choice * total, 0
@@ -315,11 +346,22 @@ class LatticeTwin(Reading):
 
     def land(self, patch: Patch, x: float, top: float, word: int, number: int) -> bool:
         """A waiting cell on a vacant site, sites in proportion to the arrival's modifiers."""
+        i, goal = self.find_landing(patch, x, top, word / WORD, number)
+        if goal is None:
+            return False
+        cell = self.leave_pool(patch, i)
+        self.put(patch, goal, cell.species, cell.counters, cell.identity)
+        return True
+
+    def find_landing(
+        self, patch: Patch, x: float, top: float, u: float, number: int
+    ) -> tuple[int, int | None]:
+        """Which cell of the pool tries, and the site it lands on."""
         i = min(int(x / top), len(patch.pool) - 1)
         cell = patch.pool[i]
         n = patch.compartment * self.n_species + cell.species
         if x - i * top >= self.arrive_rate[n]:
-            return False
+            return i, None
         first, last = self.rows[n].arrive_modifier_first, self.rows[n].arrive_modifier_last
         space = self.spaces[patch.compartment]
         sites = space.nx * space.ny * space.nz
@@ -327,29 +369,30 @@ class LatticeTwin(Reading):
         def worth(site: int) -> float:
             return self.acceptance(patch, first, last, site, cell.counters)
 
-        goal = None
         for trial in range(TRIES):
             a, b, _ = self.detail(patch.number, number, LANDING, trial)
             site = min(int(a * sites), sites - 1)
             if site not in patch.cells and (first == last or b < worth(site)):
+                return i, site
+        goal = None
+        free = [(site, worth(site)) for site in range(sites) if site not in patch.cells]
+        left = u * sum_in_order(p for _, p in free)
+        for site, p in free:
+            if p > 0.0:
                 goal = site
-                break
-        if goal is None:
-            free = [(site, worth(site)) for site in range(sites) if site not in patch.cells]
-            left = word / WORD * sum_in_order(p for _, p in free)
-            for site, p in free:
-                if p > 0.0:
-                    goal = site
-                    if left < p:
-                        break
-                    left -= p
-        if goal is None:
-            return False
-        self.put(patch, goal, cell.species, cell.counters, cell.identity)
+                if left < p:
+                    break
+                left -= p
+        return i, goal
+
+    def leave_pool(self, patch: Patch, i: int) -> Cell:
+        """Take a cell out of the pool and book its arrival."""
+        cell = patch.pool[i]
         patch.pool[i] = patch.pool[-1]
         patch.pool.pop()
+        n = patch.compartment * self.n_species + cell.species
         self.tally[self.rows[n].arrive_tally] += 1
-        return True
+        return cell
 
 
 def draws_a_null(

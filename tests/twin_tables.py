@@ -78,15 +78,29 @@ class Classes:
 
 
 @dataclass
+class Tile:
+    """A part of a patch: its acting cells by class, and those whose clock is not the tile's."""
+
+    number: int  # among all tiles of a body
+    place: int  # among those of the patch
+    box: SimpleNamespace
+    listed: Classes
+    waiting: list[int] = field(default_factory=list)
+    drawn: int = 0
+    posts: dict[int, list[int]] = field(default_factory=dict)  # by direction
+
+
+@dataclass
 class Patch:
     """A lattice: cells by site, sites by class, cells that wait for a place."""
 
-    number: int
+    number: int  # of its first tile
     compartment: int
     first: int
     cells: dict[int, Cell]
     classes: Classes
     fields: np.ndarray
+    tiles: list[Tile]
     pool: list[Cell] = field(default_factory=list)
     outbox: list[Sent] = field(default_factory=list)
 
@@ -115,6 +129,8 @@ class Reading:
             tab.n_classes,
         )
         self.has_identity = tab.has_identity
+        self.n_units, self.tile_records = geo.n_units, rows_of(geo.tiles)
+        self.longest = float(simulation.scenario.run.window_h)
         self.direction, self.ball = geo.direction.tolist(), geo.ball.tolist()
         self.ball_count = geo.ball_count.tolist()
         self.mixed_at = geo.mixed_compartment.tolist()
@@ -140,12 +156,18 @@ class Reading:
                 int(lattice.counters[r, place]) if tab.has_counters else 0,
                 self._identity(lattice.identity, r, place),
             )
-        bounds = lattice.bounds[r, unit, :-1].tolist()
-        order = lattice.order[r, first:last].tolist()
-        segments = [order[a:b] for a, b in itertools.pairwise(bounds)]
-        return Patch(
-            k, compartment, first, cells, Classes(segments), lattice.fields[:, r, first:last].copy()
-        )
+        space = self.spaces[compartment]
+        tiles = []
+        for i in range(space.tiles_x * space.tiles_y * space.tiles_z):
+            box = self.tile_records[space.tile_first + i]
+            bounds = lattice.bounds[r, unit + i, :-1].tolist()
+            order = lattice.order[r, first + box.first : first + box.last].tolist()
+            segments = [
+                [box.first + local for local in order[a:b]] for a, b in itertools.pairwise(bounds)
+            ]
+            tiles.append(Tile(unit + i, i, box, Classes(segments)))
+        fields = lattice.fields[:, r, first:last].copy()
+        return Patch(unit, compartment, first, cells, tiles[0].listed, fields, tiles)
 
     def _mixture(self, tab: Any, state: Any, r: int, q: int) -> Classes:
         mix = state.mixed

@@ -33,7 +33,7 @@ FACES_FIRST = np.array(
 @inlined
 def tick_of(scratch, time):
     """Number of the nearest tick."""
-    return int(math.floor((time - scratch.turn[0].origin) * scratch.turn[0].ticks + 0.5))
+    return math.floor((time - scratch.turn[0].origin) * scratch.turn[0].ticks + 0.5)
 
 
 @inlined
