@@ -7,11 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from busy_body import busy_body
-from test_twin import LATTICES, UNTIL, agree, counted, named, on_lattice
+from test_twin import LATTICES, agree, counted, named, on_lattice
 from worlds import lattice
 
-from mst_abm.model.geometry import coordinates, cut_into_tiles, sites_at, tile_edges
-from mst_abm.runs.simulation import Simulation
 from mst_abm.scenario.definition import Scenario
 
 
@@ -31,9 +29,7 @@ def grown(name: str) -> Scenario:
         shape = space.shape
     grows = np.prod(shape) / np.prod(space.shape)
     cells = tuple(replace(i, amount=round(i.amount * grows)) for i in scenario.model.initial)
-    model = replace(
-        scenario.model, compartments=(replace(space, shape=shape),), initial=cells
-    )
+    model = replace(scenario.model, compartments=(replace(space, shape=shape),), initial=cells)
     return replace(scenario, model=model)
 
 

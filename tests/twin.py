@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import plain_random as draws
 from plain_random import DETAIL, ROUTING, WORD
-from twin_tiles import TileTwin
 from twin_tables import (
     ATTEMPT,
     COUNTER,
@@ -26,6 +25,7 @@ from twin_tables import (
     search,
     sum_in_order,
 )
+from twin_tiles import TileTwin
 
 BALL_OF_MIXED = 0  # a mixed compartment counts offsets as in three dimensions
 

@@ -71,9 +71,7 @@ class LatticeTwin(Reading):
         cell = patch.cells.get(site)
         return self.row_of(patch, cell.species if cell else 0).class_of
 
-    def relist(
-        self, patch: Patch, site: int, before: int, after: int, *, was_vacant: bool
-    ) -> None:
+    def relist(self, patch: Patch, site: int, before: int, after: int, *, was_vacant: bool) -> None:
         if before >= 0:
             patch.classes.remove(before, site)
         if after >= 0:

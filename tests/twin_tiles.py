@@ -14,7 +14,7 @@ from plain_random import ARRIVING, logarithm
 from twin_lattice import LatticeTwin
 from twin_tables import Classes, Patch, Tile
 
-TICKS = 60
+LAST = 254
 TRIES_PER_WINDOW = 5.0
 STEPS = [(d % 3 - 1, d // 3 % 3 - 1, d // 9 - 1) for d in range(27)]
 FACES_FIRST = sorted(range(27), key=lambda d: sum(map(abs, STEPS[d])))
@@ -80,17 +80,17 @@ class TileTwin(LatticeTwin):
     # clocks
 
     def tick_of(self, time: float) -> int:
-        return math.floor((time - self.origin) * self.ticks + 0.5)
+        return math.floor((time - self.begin) * self.ticks + 0.5)
 
     def time_of(self, tick: int) -> float:
-        return self.origin + tick / self.ticks
+        return self.begin + tick / self.ticks
 
     def own_tick(self, patch: Patch, site: int) -> int:
         """Up to when the cell on a site has lived."""
         if self.is_own(site):
             if any(site in s for s in patch.classes.segments):
                 return self.tick_of(self.time)
-            return self.stamps.get(site, self.goal)
+            return self.stamps.get(site, LAST)
         return self.stamps.get(site, self.clock[self.direction_of(patch, site)])
 
     def direction_of(self, patch: Patch, site: int) -> int:
@@ -102,7 +102,7 @@ class TileTwin(LatticeTwin):
 
     def expect(self, site: int) -> None:
         tick = self.stamps[site]
-        if self.tick_of(self.time) < tick < self.goal:
+        if self.tick_of(self.time) < tick < LAST:
             heapq.heappush(self.queue, (tick, site))
 
     def next_stop(self, end: float) -> float:
@@ -121,9 +121,7 @@ class TileTwin(LatticeTwin):
 
     # changes
 
-    def relist(
-        self, patch: Patch, site: int, before: int, after: int, *, was_vacant: bool
-    ) -> None:
+    def relist(self, patch: Patch, site: int, before: int, after: int, *, was_vacant: bool) -> None:
         if self.tile is None:
             super().relist(patch, site, before, after, was_vacant=was_vacant)
         elif not self.is_own(site):
@@ -246,36 +244,35 @@ class TileTwin(LatticeTwin):
         tries = max((self.single[n] + self.paired[n] for n in rows), default=0.0)
         longest = self.longest or (TRIES_PER_WINDOW / tries if tries > 0.0 else math.inf)
         n = max(1, math.ceil((end - begin) / longest * (1 - 1e-12)))
-        self.origin, self.ticks = begin, TICKS / ((end - begin) / n)
+        width = (end - begin) / n
+        self.ticks = LAST / width
         self.stamps: dict[int, int] = {}
         for tile in patch.tiles:
             tile.drawn, tile.posts = 0, {}
         order = sorted(patch.tiles, key=lambda t: t.box.colour)
         landings = 0
         for w in range(n):
-            first, last = w * TICKS, (w + 1) * TICKS
-            landings = self.land_waiting(patch, first, last, landings)
+            self.begin, self.end = begin + w * width, begin + (w + 1) * width
+            landings = self.land_waiting(patch, landings)
             for tile in order:
-                self.take_turn(patch, tile, first, last)
+                self.take_turn(patch, tile)
             is_left = True
             while is_left:
                 # whether something is left is judged after each tile's turn, not at the end
                 is_left = False
                 for tile in order:
-                    self.settle(patch, tile, last)
+                    self.settle(patch, tile)
                     is_left = is_left or any(tile.posts.values()) or bool(tile.waiting)
-                if w < n - 1:
-                    break
         self.tile = None
         patch.outbox.sort(key=lambda sent: sent.time)
 
-    def begin_turn(self, patch: Patch, tile: Tile, before: int, after: int) -> None:
+    def begin_turn(self, patch: Patch, tile: Tile, *, is_settling: bool) -> None:
         """Look at the neighbours and mend the list."""
         self.tile = tile
         self.neighbour = [self.beside(patch.compartment, tile, d) for d in range(27)]
         self.neighbour[13] = None
         self.clock = [
-            before if i is not None and patch.tiles[i].box.colour > tile.box.colour else after
+            LAST if i is None or is_settling or patch.tiles[i].box.colour < tile.box.colour else 0
             for i in self.neighbour
         ]
         tile.posts = {}
@@ -289,59 +286,51 @@ class TileTwin(LatticeTwin):
         """The patch as the tile at work sees it."""
         return replace(patch, number=self.tile.number, classes=classes, pool=[])
 
-    def fill_queue(self, first: float) -> None:
+    def fill_queue(self) -> None:
         keys = [(self.stamps[s], s) for s in self.tile.waiting]
-        self.queue = sorted(key for key in keys if first <= key[0] < self.goal)
-
-    def catch_up(self, patch: Patch, goal: int) -> None:
-        """Cells that lag behind a tick live up to it, alone."""
-        self.goal = goal
-        self.fill_queue(-math.inf)
-        if not self.queue:
-            return
-        late = Classes([[] for _ in range(self.n_classes)])
-        self.time = self.time_of(self.queue[0][0])
-        view = self.working(patch, late)
-        self.tile.drawn = self.live(view, self.time_of(goal), self.tile.drawn)
-        for c, segment in enumerate(late.segments):
-            for site in segment:
-                self.tile.listed.add(c, site)
+        self.queue = sorted(key for key in keys if key[0] < LAST)
 
     def end_waiting(self, patch: Patch) -> None:
         waiting = self.tile.waiting
         for i in reversed(range(len(waiting))):
             site = waiting[i]
-            if self.stamps[site] == self.goal:
+            if self.stamps[site] == LAST:
                 waiting[i] = waiting[-1]
                 waiting.pop()
                 del self.stamps[site]
                 self.tile.listed.add(self.class_at(patch, site), site)
 
-    def take_turn(self, patch: Patch, tile: Tile, first: int, last: int) -> None:
-        self.begin_turn(patch, tile, first, last)
-        self.catch_up(patch, first)
-        self.goal, self.time = last, self.time_of(first)
-        self.fill_queue(first)
-        tile.drawn = self.live(
-            self.working(patch, tile.listed), self.time_of(last), tile.drawn
-        )
+    def take_turn(self, patch: Patch, tile: Tile) -> None:
+        """A tile lives through the window."""
+        self.begin_turn(patch, tile, is_settling=False)
+        self.time = self.begin
+        self.fill_queue()
+        tile.drawn = self.live(self.working(patch, tile.listed), self.end, tile.drawn)
         self.end_waiting(patch)
 
-    def settle(self, patch: Patch, tile: Tile, last: int) -> None:
-        self.begin_turn(patch, tile, last, last)
-        self.catch_up(patch, last)
+    def settle(self, patch: Patch, tile: Tile) -> None:
+        """Cells that are late live up to the end of the window, alone."""
+        self.begin_turn(patch, tile, is_settling=True)
+        self.fill_queue()
+        if self.queue:
+            late = Classes([[] for _ in range(self.n_classes)])
+            self.time = self.time_of(self.queue[0][0])
+            tile.drawn = self.live(self.working(patch, late), self.end, tile.drawn)
+            for c, segment in enumerate(late.segments):
+                for site in segment:
+                    tile.listed.add(c, site)
         self.end_waiting(patch)
 
-    def land_waiting(self, patch: Patch, first: int, last: int, number: int) -> int:
-        """Cells of the pool land between two ticks; returns the next number of a draw."""
+    def land_waiting(self, patch: Patch, number: int) -> int:
+        """Cells of the pool land in the window; returns the next number of a draw."""
         mine = range(patch.compartment * self.n_species, (patch.compartment + 1) * self.n_species)
         top = max(0.0, *(self.arrive_rate[n] for n in mine))
-        t = self.time_of(first)
+        t = self.begin
         while patch.pool and top > 0.0:
             a, b, c = self.detail(patch.number, number, ARRIVING)
             number += 1
             t -= logarithm(1.0 - a) / (len(patch.pool) * top)
-            if not t < self.time_of(last):
+            if not t < self.end:
                 break
             self.attempts += 1
             i, goal = self.find_landing(patch, b * len(patch.pool) * top, top, c, number - 1)
@@ -351,7 +340,7 @@ class TileTwin(LatticeTwin):
             patch.cells[goal] = replace(cell)
             tick = self.tick_of(t)
             self.stamps.pop(goal, None)
-            if tick != first:
+            if tick != 0:
                 self.stamps[goal] = tick
             tile = next(s for s in patch.tiles if s.box.first <= goal < s.box.last)
             self.mend(patch, tile, goal)
@@ -364,4 +353,3 @@ def drop(waiting: list[int], site: int) -> None:
     i = waiting.index(site)
     waiting[i] = waiting[-1]
     waiting.pop()
-

@@ -2,8 +2,7 @@
 
 Tiles take turns, so their clocks differ within a window. A cell that passes to another tile keeps its
 time: it *waits* there, unable to act, until the tile's clock reaches it, or, when the tile is ahead,
-catches up later. Times are kept in a byte, in ticks of a sixtieth of a window modulo 255; a cell is
-never two windows off.
+catches up later. Times are kept in a byte, in 254 ticks of the window. At its end all clocks agree.
 
 While a tile works it alone may touch sites of its neighbours, and it changes their species, counters
 and stamps in place. Their lists it must not touch, for another tile at work may border on the same
@@ -20,8 +19,7 @@ import numpy as np
 from mst_abm.engine.kernel import inlined, keep_apart, kernel
 from mst_abm.engine.lists import add_waiting, delist, drop_waiting, enlist, first_waiting
 
-TICKS = 60  # of a window
-CIRCLE = 255  # ticks a byte tells apart
+LAST = 254  # tick at the end of a window; 0 at its beginning
 POSTS_PER_EVENT = 32  # bound: a pushed chain of six cells posts two sites a step
 DIRECTIONS, HERE = 27, 13  # (dx + 1) + 3 (dy + 1) + 9 (dz + 1)
 OPPOSITE = 26  # minus d
@@ -32,26 +30,19 @@ FACES_FIRST = np.array(
 
 @inlined
 def tick_of(scratch, time):
-    """Number of the nearest tick."""
-    return math.floor((time - scratch.turn[0].origin) * scratch.turn[0].ticks + 0.5)
+    """Number of the nearest tick of the window."""
+    return math.floor((time - scratch.turn[0].begin) * scratch.turn[0].ticks + 0.5)
 
 
 @inlined
-def time_of(scratch, tick):
-    return scratch.turn[0].origin + tick / scratch.turn[0].ticks
+def time_of(turn, tick):
+    return turn[0].begin + tick / turn[0].ticks
 
 
 @inlined
 def stamp_of(tick):
     """A tick as a byte; 0 is kept for cells without a clock of their own."""
-    return np.uint8(1 + tick % CIRCLE)
-
-
-@inlined
-def tick_from(stamp, near):
-    """The tick of a stamp that is nearest to a given one."""
-    d = (np.int64(stamp) - 1 - near) % CIRCLE
-    return near + (d - CIRCLE if d > CIRCLE // 2 else d)
+    return np.uint8(1 + tick)
 
 
 # the queue of waiting cells: a binary heap of tick * 2^16 + local number
@@ -70,7 +61,7 @@ def enqueue(queue, turn, tick, local):
         queue[i] = queue[parent]
         i = parent
     queue[i] = key
-    turn[0].stop = min(turn[0].stop, turn[0].origin + (queue[0] >> 16) / turn[0].ticks)
+    turn[0].stop = min(turn[0].stop, time_of(turn, queue[0] >> 16))
 
 
 @kernel
@@ -94,15 +85,14 @@ def dequeue(queue, turn):
 
 
 @kernel
-def fill_queue(tab, tile, scratch, first_tick):
-    """Queue the waiting cells whose clocks lie from ``first_tick`` up to the end of the turn."""
+def fill_queue(tab, tile, scratch, first):
+    """Queue the waiting cells whose clocks lie from tick ``first`` up to the end of the window."""
     keep_apart()
     scratch.turn[0].queued = 0
-    goal = scratch.turn[0].goal
     for place in range(first_waiting(tile, tab.n_classes), tile.n):
         local = np.int64(tile.order[place])
-        tick = tick_from(tile.stamp[tile.first + local], goal)
-        if first_tick <= tick < goal:
+        tick = np.int64(tile.stamp[tile.first + local]) - 1
+        if first <= tick < LAST:
             enqueue(scratch.queue, scratch.turn, tick, local)
 
 
@@ -119,7 +109,7 @@ def let_wait(tab, tile, scratch, site, tick, now):
 @inlined
 def expect(tab, tile, scratch, local, tick, now):
     """Queue a cell that waits from now on, if it is to join in this turn."""
-    if tick_of(scratch, now) < tick < scratch.turn[0].goal:
+    if tick_of(scratch, now) < tick < LAST:
         if scratch.turn[0].queued == scratch.queue.shape[0]:
             # entries of cells that went elsewhere fill the queue: make it anew
             fill_queue(tab, tile, scratch, tick_of(scratch, now) + 1)
@@ -208,10 +198,10 @@ def mend(tab, tile, site):
 
 
 @kernel
-def find_neighbours(geo, grid, tile, scratch, before, after):
+def find_neighbours(geo, grid, tile, scratch, is_settling):
     """Neighbours of a tile and the ticks they stand at, by direction, at the start of a turn.
 
-    ``before``: tick of neighbours of later colours, ``after``: of earlier ones.
+    Those of later colours have not had their turn in this window, unless it is settled.
     """
     keep_apart()
     own = geo.tiles[grid.tile_first + tile_at_corner(geo, grid, tile)]
@@ -230,7 +220,7 @@ def find_neighbours(geo, grid, tile, scratch, before, after):
         t = a + grid.tiles_x * (b + grid.tiles_y * c)
         scratch.neighbour[d] = t
         is_later = geo.tiles[grid.tile_first + t].colour > own.colour
-        scratch.clock[d] = before if is_later else after
+        scratch.clock[d] = 0 if is_later and not is_settling else LAST
 
 
 @inlined
@@ -302,9 +292,9 @@ def own_tick(tab, geo, grid, tile, scratch, site, now):
         if is_acting(tab, tile, local):
             return tick_of(scratch, now)
         if not is_waiting(tab, tile, local):
-            return scratch.turn[0].goal
+            return LAST
     if tile.stamp[site] != 0:
-        return tick_from(tile.stamp[site], scratch.turn[0].goal)
+        return np.int64(tile.stamp[site]) - 1
     return scratch.clock[direction_of(geo, grid, scratch, site)]
 
 

@@ -19,7 +19,6 @@ from mst_abm.engine.border import (
     own_tick,
     post,
     relist,
-    tick_from,
     tick_of,
     unlist,
 )
@@ -136,8 +135,7 @@ def keep_waiting(tab, tile, scratch, a, b, now):
     """A waiting cell has been carried from site a to site b of the tile: its stamp follows."""
     tile.stamp[b] = tile.stamp[a]
     tile.stamp[a] = 0
-    tick = tick_from(tile.stamp[b], scratch.turn[0].goal)
-    expect(tab, tile, scratch, b - tile.first, tick, now)
+    expect(tab, tile, scratch, b - tile.first, np.int64(tile.stamp[b]) - 1, now)
 
 
 @kernel

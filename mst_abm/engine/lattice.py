@@ -269,7 +269,7 @@ def next_stop(scratch, end):
     """When the next waiting cell joins, or the end of the turn."""
     if scratch.turn[0].queued == 0:
         return end
-    return min(end, time_of(scratch, scratch.queue[0] >> 16))
+    return min(end, time_of(scratch.turn, scratch.queue[0] >> 16))
 
 
 @kernel

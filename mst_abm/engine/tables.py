@@ -217,9 +217,9 @@ TURN = np.dtype(  # one tile's work from one time to another
         ("attempts", "i8"),
         ("executed", "i8"),
         ("stop", "f8"),  # when the turn ends, or the next waiting cell joins
-        ("origin", "f8"),  # time of tick 0
+        ("begin", "f8"),  # of the window
+        ("end", "f8"),
         ("ticks", "f8"),  # per h
-        ("goal", "i8"),  # tick at the end of the turn
         ("queued", "i8"),  # cells in Scratch.queue
         ("is_full", "b1"),  # the outbox may not hold another event's posts
     ]

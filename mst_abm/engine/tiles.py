@@ -1,16 +1,13 @@
 """Many tiles of one patch: each takes turns of a window, coloured so that several work at once.
 
 Synchronous sublattice algorithm (Shim and Amar 2005, doi:10.1103/PhysRevB.71.125432) with clocks of their
-own for cells that cross an edge. One window, from tick a to tick b:
+own for cells that cross an edge. One window:
 
     1. waiting cells of the pool land, each at its own time
-    2. colour by colour, in a fixed order, tiles of a colour in any:
-         a. mend the list after what neighbours did
-         b. cells that lag behind a catch up, alone
-         c. the tile lives from a to b; cells that are ahead join on the way
-    3. settle, colour by colour: mend the list; cells that lag behind b catch up, alone
-
-At the end of an exchange interval step 3 is repeated until no cell lags, so that all clocks agree.
+    2. colour by colour, in a fixed order, tiles of a colour in any: mend the list after what neighbours
+       did, live through the window; cells that came from neighbours join at their own times
+    3. settle, in the same order: mend the list; cells that came with a time that had passed catch
+       up, alone; again until all clocks agree
 """
 
 from __future__ import annotations
@@ -19,6 +16,7 @@ import numpy as np
 
 from mst_abm.engine import rng
 from mst_abm.engine.border import (
+    LAST,
     fill_queue,
     find_neighbours,
     mend,
@@ -35,8 +33,7 @@ from mst_abm.engine.lists import drop_waiting, enlist, first_waiting
 from mst_abm.engine.numbers import logarithm
 from mst_abm.engine.status import DONE
 
-EARLIEST = -(2**40)  # a tick before all others
-FRESH, CATCHING_UP, LIVING = 0, 1, 2  # stages of a turn
+FRESH, UNDER_WAY = 0, 1  # stages of a turn
 
 
 @kernel
@@ -62,7 +59,7 @@ def fetch_tile(tile):
 
 @kernel
 def fall_in(tab, tile, scratch):
-    """Those that caught up and those that waited for this moment act with the others from now on."""
+    """Those that caught up act with the others from now on."""
     keep_apart()
     n, late = tab.n_classes, scratch.late
     # an entry is read before the list of the others grows over it
@@ -73,11 +70,10 @@ def fall_in(tab, tile, scratch):
 
 
 @kernel
-def end_waiting(tab, tile, scratch):
-    """Cells that waited for the end of the turn act with the others from now on."""
+def end_waiting(tab, tile):
+    """Cells that waited for the end of the window act with the others from now on."""
     keep_apart()
-    n, goal = tab.n_classes, scratch.turn[0].goal
-    stamp = stamp_of(goal)
+    n, stamp = tab.n_classes, stamp_of(LAST)
     place = first_waiting(tile, n)
     while place < tile.n:
         local = np.int64(tile.order[place])
@@ -91,63 +87,55 @@ def end_waiting(tab, tile, scratch):
 
 
 @kernel
-def begin_catching_up(tab, tile, scratch, goal):
-    """Queue the cells that lag behind a tick; False if there are none."""
-    keep_apart()
-    turn = scratch.turn
-    turn[0].goal = goal
-    fill_queue(tab, tile, scratch, EARLIEST)
-    if turn[0].queued == 0:
-        return False
-    scratch.late[:] = tile.listed[tab.n_classes]
-    turn[0].time = time_of(scratch, scratch.queue[0] >> 16)
-    return True
-
-
-@kernel
 def take_turn(
-    tab, geo, grid, lat, border, scratch, pool, body, rates, draws, seed, r, k, i, window, first,
-    last, is_settling,
-):  # fmt: skip
-    """One tile from tick ``first`` to ``last``, or its late cells up to ``last``; returns a status.
+    tab,
+    geo,
+    grid,
+    lat,
+    border,
+    scratch,
+    pool,
+    body,
+    rates,
+    draws,
+    seed,
+    r,
+    k,
+    i,
+    window,
+    is_settling,
+):
+    """One tile through the window, or what is late in it up to the end; returns a status.
 
-    A turn that had to stop because a table was full goes on at its stage.
+    A turn that had to stop because a table was full goes on.
     """
     tile = view_tile(tab, geo, lat, scratch.counts, scratch.tally, r, k, i)
     turn = scratch.turn
     if turn[0].stage == FRESH:
         if not is_settling:
             fetch_tile(tile)
-        find_neighbours(geo, grid, tile, scratch, last if is_settling else first, last)
+        find_neighbours(geo, grid, tile, scratch, is_settling)
         pull(tab, geo, grid, border, tile, scratch)
         turn[0].candidate = border.drawn[tile.unit]
         turn[0].is_full = False
-        if begin_catching_up(tab, tile, scratch, last if is_settling else first):
-            turn[0].stage = CATCHING_UP
-    if turn[0].stage == CATCHING_UP:
-        status = run_tile(
-            tab, geo, grid, lat, border, late_view(tile, scratch), scratch, pool, body, rates,
-            draws, seed, r, k, window, time_of(scratch, turn[0].goal), False,
-        )  # fmt: skip
-        if status != DONE:
-            return status
-        fall_in(tab, tile, scratch)
-        turn[0].stage = FRESH
+        fill_queue(tab, tile, scratch, 0)
+        turn[0].time = turn[0].begin
+        if is_settling:
+            if turn[0].queued == 0:
+                end_waiting(tab, tile)
+                return DONE
+            scratch.late[:] = tile.listed[tab.n_classes]
+            turn[0].time = time_of(turn, scratch.queue[0] >> 16)
+        turn[0].stage = UNDER_WAY
+    status = run_tile(
+        tab, geo, grid, lat, border, late_view(tile, scratch) if is_settling else tile, scratch, pool,
+        body, rates, draws, seed, r, k, window, turn[0].end, False,
+    )  # fmt: skip
+    if status != DONE:
+        return status
     if is_settling:
-        end_waiting(tab, tile, scratch)
-    else:
-        if turn[0].stage == FRESH:
-            turn[0].goal = last
-            turn[0].time = time_of(scratch, first)
-            fill_queue(tab, tile, scratch, first)
-            turn[0].stage = LIVING
-        status = run_tile(
-            tab, geo, grid, lat, border, tile, scratch, pool, body, rates, draws, seed, r, k, window,
-            time_of(scratch, last), False,
-        )  # fmt: skip
-        if status != DONE:
-            return status
-        end_waiting(tab, tile, scratch)
+        fall_in(tab, tile, scratch)
+    end_waiting(tab, tile)
     turn[0].stage = FRESH
     border.drawn[tile.unit] = turn[0].candidate
     return DONE
@@ -156,7 +144,7 @@ def take_turn(
 @driver
 def take_turns(
     tab, geo, lat, border, scratch, pool, body, rates, draws, seed, r, k, window, tiles, begin,
-    first, last, is_settling,
+    is_settling,
 ):  # fmt: skip
     """Turns of ``tiles[begin:]``: (status, place it stopped at, whether something is left to settle)."""
     grid = grid_of(geo, geo.patches[k].compartment)
@@ -164,7 +152,7 @@ def take_turns(
     for at in range(begin, tiles.shape[0]):
         status = take_turn(
             tab, geo, grid, lat, border, scratch, pool, body, rates, draws, seed, r, k, tiles[at],
-            window, first, last, is_settling,
+            window, is_settling,
         )  # fmt: skip
         if status != DONE:
             return status, np.int64(at), True
@@ -175,19 +163,17 @@ def take_turns(
 
 
 @driver
-def land_waiting(
-    tab, geo, lat, border, scratch, pool, body, rates, seed, r, k, window, first, last
-):
-    """Cells of a patch's pool land between two ticks, each at a time of its own.
+def land_waiting(tab, geo, lat, scratch, pool, body, rates, seed, r, k, window):
+    """Cells of a patch's pool land in the window of the turn, each at a time of its own.
 
-    The site is judged by the state at tick ``first``. Numbers of draws go on within the interval.
+    The site is judged by the state at the beginning. Numbers of draws go on within the interval.
     """
     compartment = geo.patches[k].compartment
     grid = grid_of(geo, compartment)
     tile = view_tile(tab, geo, lat, scratch.counts, scratch.tally, r, k, 0)
     address = Address(seed, body.progress[r].replicate, window, tile.unit)
     top = rates.spaces[compartment].arrive_top
-    t, end = time_of(scratch, first), time_of(scratch, last)
+    t, end = scratch.turn[0].begin, scratch.turn[0].end
     while pool.n[r, k] > 0 and top > 0.0:
         candidate = body.progress[r].candidate
         body.progress[r].candidate = candidate + 1
@@ -211,6 +197,6 @@ def land_waiting(
         there.counts[s] += 1
         land(tab, there, pool, r, k, i, site)
         tick = tick_of(scratch, t)
-        there.stamp[site] = 0 if tick == first else stamp_of(tick)
+        there.stamp[site] = 0 if tick == 0 else stamp_of(tick)
         mend(tab, there, site)
         scratch.turn[0].executed += 1

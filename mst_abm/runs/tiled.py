@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mst_abm.engine import status as codes
-from mst_abm.engine.border import TICKS
+from mst_abm.engine.border import LAST
 from mst_abm.engine.rng import Draws
 from mst_abm.engine.state import (
     State,
@@ -32,7 +32,6 @@ from mst_abm.errors import EngineError
 #: error of the active time of a moving cell grows with it (docs/algorithm.md, "Tiled mode").
 TRIES_PER_WINDOW = 5.0
 ERROR_SCALE, ERROR_TRIES, ERROR_SIDE = 0.0021, 15.0, 16.0
-MOST_ROUNDS = 10_000
 
 
 @dataclass
@@ -72,14 +71,16 @@ class TiledPatches:
         self.longest, self.threads = longest, threads
         self.windows: list[float] = []  # shortest and longest used, h
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._shares = {k: self._share_out(k) for k in range(len(geo.patches))}
+        patches = range(len(geo.patches))
+        self._order = [np.argsort(tiles_of(geo, k)["colour"], kind="stable") for k in patches]
+        self._shares = [self._share_out(k) for k in patches]
 
     def _share_out(self, k: int) -> list[list[np.ndarray]]:
         """Tiles by phase and thread; a single thread needs no halt between colours."""
-        colour = tiles_of(self.geometry, k)["colour"]
-        order = np.argsort(colour, kind="stable").astype(np.int64)
+        order = self._order[k]
         if self.threads == 1:
             return [[order]]
+        colour = tiles_of(self.geometry, k)["colour"]
         phases = [order[colour[order] == c] for c in np.unique(colour)]
         return [[tiles[i :: self.threads] for i in range(self.threads)] for tiles in phases]
 
@@ -93,26 +94,28 @@ class TiledPatches:
         n = max(1, math.ceil((end - begin) / longest * (1 - 1e-12)))
         width = (end - begin) / n
         self.windows = [min([width, *self.windows[:1]]), max([width, *self.windows[1:]])]
-        self._prepare(state, workers, k, begin, TICKS / width)
+        self._prepare(state, workers, k)
         state.body.progress["candidate"][r] = 0
+        at = state, workers, key, r, k, window
         for w in range(n):
-            ticks = w * TICKS, (w + 1) * TICKS
+            for worker in workers:
+                turn = worker.scratch.turn
+                turn["begin"], turn["end"] = begin + w * width, begin + (w + 1) * width
+                turn["ticks"] = LAST / width
             if state.pool.n[r, k]:
                 land_waiting(
-                    self.tables, self.geometry, state.lattice, state.border, workers[0].scratch,
-                    state.pool, state.body, workers[0].rates, key, r, k, window, *ticks,
+                    self.tables, self.geometry, state.lattice, workers[0].scratch, state.pool,
+                    state.body, workers[0].rates, key, r, k, window,
                 )  # fmt: skip
-            self._pass(state, workers, key, r, k, window, ticks, is_settling=False)
-            for _ in range(MOST_ROUNDS):
-                is_left = self._pass(state, workers, key, r, k, window, ticks, is_settling=True)
-                if w < n - 1 or not is_left:
-                    break
-            else:
-                raise EngineError("cells between tiles do not settle; shorten run.window.")
+            self._pass(*at, self._shares[k], is_settling=False)
+            is_left = self._pass(*at, self._shares[k], is_settling=True)
+            # what is still late after that is little: not worth a halt between colours
+            while is_left:
+                is_left = self._pass(*at, [[self._order[k]]], is_settling=True)
         state.body.progress["candidate"][r] = 0
         self._gather(state, workers, r, k)
 
-    def _prepare(self, state: State, workers: list[Worker], k: int, begin: float, ticks: float):
+    def _prepare(self, state: State, workers: list[Worker], k: int) -> None:
         first = int(self.geometry.patches["unit"][k])
         units = slice(first, first + len(tiles_of(self.geometry, k)))
         state.border.drawn[units] = 0
@@ -124,14 +127,13 @@ class TiledPatches:
         for worker in workers:
             turn = worker.scratch.turn
             turn[:] = np.zeros(1, turn.dtype)
-            turn["origin"], turn["ticks"] = begin, ticks
             worker.scratch.counts[:] = 0
             worker.scratch.tally[:] = 0
             worker.scratch.sent_n[:] = 0
 
     def _pass(
         self, state: State, workers: list[Worker], key: np.uint64, r: int, k: int, window: int,
-        ticks: tuple[int, int], *, is_settling: bool,
+        phases: list[list[np.ndarray]], *, is_settling: bool,
     ) -> bool:  # fmt: skip
         """Every tile takes a turn; whether something is left to settle."""
 
@@ -139,11 +141,11 @@ class TiledPatches:
             return take_turns(
                 self.tables, self.geometry, state.lattice, state.border, worker.scratch,
                 state.pool, state.body, worker.rates, worker.draws, key, r, k, window, tiles, at,
-                *ticks, is_settling,
+                is_settling,
             )  # fmt: skip
 
         is_left = False
-        for shares in self._shares[k]:
+        for shares in phases:
             at = [0] * len(shares)
             while True:
                 results = self._together(
