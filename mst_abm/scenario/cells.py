@@ -122,9 +122,10 @@ def read_sets(context: Context) -> None:
     while waiting:
         ready = [name for name, members in waiting.items() if not _names_in(members) & set(waiting)]
         if not ready:
-            for name in waiting:
-                context.problems.add(("sets", name), "expected sets that do not contain themselves")
-                vocabulary.broken.add(name)
+            names = " and ".join(f"'{name}'" for name in waiting)
+            message = f"expected sets that do not contain themselves, got a circle of {names}"
+            context.problems.add(("sets", next(iter(waiting))), message)
+            vocabulary.broken.update(waiting)
             return
         for name in ready:
             _read_set(context, name, waiting.pop(name))

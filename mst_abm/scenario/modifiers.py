@@ -60,6 +60,7 @@ def _read_modifier(
         else:
             target = static_type(context, getattr(section, source))
         is_good = True
+    unit = unit if is_good else None
     shape = read_shape(context, section.shape, unit, (*keys, "shape"))
     if shape is None or not is_good:
         return None
