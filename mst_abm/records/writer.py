@@ -134,7 +134,7 @@ class RunWriter:
                     f"{self.path}: the snapshot at {simulation.time_h:g} h lacks the column"
                     f" '{name}', got {', '.join(agents)}; this is a mistake in mst_abm, report it."
                 )
-            columns[name] = np.asarray(agents[name]).astype(dataset.dtype)
+            columns[name] = np.asarray(agents[name], dataset.dtype)
         number = int(self.header.replicates[replicate])
         self._frames.append((simulation.time_h, number, columns))
         if sum(len(frame[2]["species"]) for frame in self._frames) >= MAX_PENDING_CELLS:
@@ -277,7 +277,13 @@ class RunWriter:
         end = n_cells + int(sizes.sum())
         for name, dataset in self._layout.columns.items():
             dataset.resize(end, axis=0)
-            dataset[n_cells:] = np.concatenate([columns[name] for _, _, columns in self._frames])
+            first = n_cells
+            for _, _, columns in self._frames:
+                column = columns[name]
+                # a part that is never written reads as zeros: unused counters, patches, planes
+                if column.any():
+                    dataset[first : first + len(column)] = column
+                first += len(column)
         self._layout.scales["cell"].resize(end, axis=0)
         index = {
             "time": [frame[0] for frame in self._frames],
