@@ -21,6 +21,7 @@ import numpy as np
 
 from mst_abm.errors import RecordError
 from mst_abm.records.layout import Layout
+from mst_abm.records.reader import is_record
 from mst_abm.records.schema import STATUSES, Header, Observed, member_path
 
 MAX_PENDING_CELLS = 1 << 20
@@ -244,6 +245,11 @@ class RunWriter:
             raise RecordError(
                 f"{self.path}: this file exists and is never overwritten unasked; choose another"
                 " name or use --force."
+            )
+        if not is_record(self.path):
+            raise RecordError(
+                f"{self.path}: this is no record of mst_abm, or a damaged one, and is not replaced"
+                " even with --force; choose another name or move it away."
             )
         partial = self.path.with_name(f"{self.path.name}.partial-{os.getpid()}")
         partial.unlink(missing_ok=True)
