@@ -74,7 +74,9 @@ _output = click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Record file [NAME.h5 in this folder]."
 )
 _seed = click.option("--seed", type=click.IntRange(0), help="Seed instead of the scenario's.")
-_force = click.option("--force", is_flag=True, help="Replace an existing file.")
+_force = click.option(
+    "--force", is_flag=True, help="Replace an existing record and its figure, never another file."
+)
 _threads = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 
 
@@ -246,6 +248,14 @@ def _check_figure(path: Path, force: bool) -> None:
             f"{path}: this figure exists and is never overwritten unasked; choose another name, "
             "or use --force."
         )
+    if path.exists():
+        from mst_abm.report.figure import is_figure
+
+        if not is_figure(path):
+            raise RecordError(
+                f"{path}: this is no figure of mst_abm and is not replaced even with --force; choose "
+                "another name or move it away."
+            )
 
 
 def _draw(path: Path, output: Path) -> None:

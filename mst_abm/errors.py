@@ -53,12 +53,16 @@ class RecordError(MstAbmError, RuntimeError):
     """A record file that cannot be written or read."""
 
 
+def closest(word: str, known: Iterable[str]) -> str:
+    """The known word that is most like a misspelt one; "" if none is."""
+    return next(iter(difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)), "")
+
+
 def did_you_mean(word: str, known: Iterable[str], *, shown: int = 12) -> str:
     """The tail of a sentence about an unknown word: a suggestion, or what there is."""
     known = list(known)
-    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean '{close[0]}'?"
+    if close := closest(word, known):
+        return f"; did you mean '{close}'?"
     if not known:
         return "; there are none"
     more = ", ..." if len(known) > shown else ""

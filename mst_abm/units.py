@@ -69,7 +69,9 @@ KINDS = {
     "age": Kind("year", 'an age such as "68 y"', 0.0, 130.0),
     "height": Kind("centimeter", 'a height such as "165 cm"', 20.0, 260.0),
     "weight": Kind("kilogram", 'a weight such as "62 kg"', 0.5, 400.0),
-    "cells per kg": Kind("1/kilogram", 'cells per kg of body weight such as "1.1e8 /kg"'),
+    "cells per kg": Kind(
+        "1/kilogram", 'cells per kg of body weight such as "1.1e8 /kg"', 0.0, 1e11
+    ),
     "number": Kind("", "a number such as 30"),
     "fraction": Kind("", 'a fraction such as 0.05 or "5 %"', 0.0, 1.0),
 }
@@ -166,5 +168,7 @@ def shown(value: object) -> str:
     """A value as it looked in the file, short enough for a sentence."""
     if value is None:
         return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -95,6 +95,21 @@ def test_run_without_figure_to_a_named_file_twice(invoke, tmp_path):
     assert forced.exit_code == 0, forced.output
 
 
+def test_force_replaces_a_figure_of_ours_and_no_other_picture(invoke, tmp_path):
+    assert invoke("run", "any.yaml", "-o", "a.h5").exit_code == 0
+    assert invoke("run", "any.yaml", "-o", "a.h5", "--force").exit_code == 0
+    assert invoke("plot", "a.h5", "--force").output == "figure: a.png\n"
+    (tmp_path / "a.png").write_bytes(b"a holiday")
+    for command in (("run", "any.yaml", "-o", "a.h5"), ("plot", "a.h5")):
+        refused = invoke(*command, "--force")
+        assert refused.exit_code == 2
+        assert refused.output == (
+            "a.png: this is no figure of mst_abm and is not replaced even with --force; choose"
+            " another name or move it away.\n"
+        )
+    assert (tmp_path / "a.png").read_bytes() == b"a holiday"
+
+
 def test_an_ensemble_is_many_replicates_in_one_file(invoke):
     result = invoke(
         "ensemble", "any.yaml", "--replicates", 5, "--first-replicate", 10, "-o", "e.h5"

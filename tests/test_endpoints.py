@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mst_abm.clinic.endpoints import ENDPOINTS, Laboratory, endpoints_for, first_run
+from mst_abm.clinic.endpoints import (
+    ENDPOINTS,
+    Laboratory,
+    endpoints_for,
+    first_run,
+    is_lacking,
+    lacking,
+)
 from mst_abm.model.definition import (
     Compartment,
     CountReference,
@@ -14,6 +21,7 @@ from mst_abm.model.definition import (
     PatternTerm,
 )
 from mst_abm.model.species import EMPTY, Species
+from mst_abm.runs.to_file import read_endpoints
 from mst_abm.scenario import load_scenario_text
 
 DAYS = np.arange(0.0, 31.0) * 24.0
@@ -98,6 +106,32 @@ def test_laboratory_scales_a_sample_to_the_body():
     # 20,000 cells of a millionth: 2e10 in 5 L are 4e9 per litre, half of them counted
     assert seen["half"] == pytest.approx([2.0])
     assert seen["share"] == pytest.approx([1.0])
+
+
+def test_what_was_never_there_has_no_endpoints():
+    scenario = load_scenario_text(
+        """
+types: {blast: {}, neutrophil: {}}
+rules: [{name: d, die: blast, rate: 1 /h, source: test}]
+compartments: {blood: {mixed: {}, stands_for: 1 L}}
+initial: {blood: {blast: 10}}
+observables:
+  anc: {of: blood.neutrophil, relative_to: 1e9 /L, source: test}
+  blast_cells: {of: blood.blast, relative_to: 1 cell, source: test}
+"""
+    )
+    none, gone = np.zeros((2, 1)), np.array([[1e9, 0.0], [1e9, 0.0]])
+    days = [(0.0, 0), (24.0, 1)]
+    dish = [(t, {"anc": none[:, 0], "blast_cells": gone[:, i]}) for t, i in days]
+    values, observed = read_endpoints(scenario, dish)
+    assert set(values) == {"leukaemia_log_kill"}
+    assert observed is not None and set(observed.values) == {"anc", "blast_cells"}
+    assert lacking(observed.values) == {"anc"}
+    assert is_lacking("neutrophil_nadir", {"anc"}) and is_lacking("remission", {"anc"})
+    assert not is_lacking("leukaemia_log_kill", {"anc"})
+    # cells that were there and died are not lacking
+    patient = [(t, {"anc": gone[:, i], "blast_cells": gone[:, i]}) for t, i in days]
+    assert read_endpoints(scenario, patient)[0]["neutrophil_nadir"].tolist() == [0.0, 0.0]
 
 
 def test_a_model_without_observables_has_no_endpoints():

@@ -10,7 +10,6 @@ from mst_abm.scenario.patterns import (
     combinations,
     parse_change,
     parse_pattern,
-    parse_place,
     parse_product,
     split_arrow,
     split_plus,
@@ -114,13 +113,6 @@ def test_splitting_leaves_brackets_alone() -> None:
         split_plus("a", 2, "two")
     with pytest.raises(WordError):
         split_arrow("a -> b -> c")
-
-
-def test_places() -> None:
-    assert parse_place("blood", ["blood"]) == ("blood", None)
-    assert parse_place("blood.nk[a=b]", ["blood"]) == ("blood", "nk[a=b]")
-    with pytest.raises(WordError, match="did you mean 'blood'"):
-        parse_place("bloood.nk", ["blood"])
 
 
 def test_combinations_carry_and_state(words: Vocabulary) -> None:

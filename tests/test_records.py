@@ -214,6 +214,34 @@ def test_an_existing_file_is_not_overwritten_unasked(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["run.h5"]
 
 
+@pytest.mark.parametrize("content", [b"", b"my only copy", b"\x89HDF\r\n\x1a\n cut short"])
+def test_force_replaces_nothing_but_a_record(tmp_path, content):
+    path = tmp_path / "notes.h5"
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match="is not replaced even with --force; choose another name"):
+        write(path, force=True)
+    assert path.read_bytes() == content
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(RecordError, match="is not replaced even with --force"):
+        write(tmp_path / "other.h5", force=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.h5", "other.h5"]
+
+
+def test_force_replaces_the_file_of_a_killed_run(tmp_path):
+    simulation = FakeSimulation()
+    header = header_of(simulation, seed=1, replicates=np.arange(1), threads=1)
+    path = tmp_path / "run.h5"
+    with RunWriter(tmp_path / "live.h5", header, flush_seconds=0.0) as writer:
+        writer.append_record(simulation)
+        shutil.copyfile(tmp_path / "live.h5", path)  # what a kill would leave
+    with open_run(path) as run:
+        assert run.status == "running"
+    write(path, force=True)
+    with open_run(path) as run:
+        assert run.status == "complete"
+
+
 def test_a_forced_run_that_fails_early_leaves_the_old_file(tmp_path):
     path = write(tmp_path / "run.h5")
     before = path.read_bytes()

@@ -94,3 +94,15 @@ def test_a_figure_that_cannot_be_written_is_one_sentence(tmp_path):
         pytest.raises(RecordError, match="the figure could not be written"),
     ):
         draw(run, tmp_path / "missing" / "run.png")
+
+
+def test_an_interrupted_run_has_no_endpoints_rather_than_unreached_ones(tmp_path):
+    def stop(to):
+        if to == 30.0:
+            raise KeyboardInterrupt
+
+    simulation = FakeSimulation(on_advance=stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_to_file(simulation.scenario, tmp_path / "run.h5", simulation=simulation)
+    with open_run(tmp_path / "run.h5") as run:
+        assert "not reached" not in summary(run)

@@ -186,6 +186,19 @@ ENDPOINTS: tuple[EndpointRule, ...] = (
 )  # fmt: skip
 
 
+def lacking(series: Mapping[str, np.ndarray]) -> set[str]:
+    """Observables of which nothing was ever there, in no replicate: a dish has no neutrophils.
+
+    What follows from them is not an endpoint of that run, not even "not reached".
+    """
+    return {name for name, values in series.items() if not np.any(values)}
+
+
+def is_lacking(endpoint: str, absent: set[str]) -> bool:
+    """Whether an endpoint follows from something that is ``absent``."""
+    return any(rule.name == endpoint and absent.intersection(rule.needs) for rule in ENDPOINTS)
+
+
 def endpoints_for(observables: Sequence[Observable]) -> tuple[EndpointRule, ...]:
     """The endpoints a model's observables allow."""
     names = {item.name for item in observables}

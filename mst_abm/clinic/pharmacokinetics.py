@@ -30,6 +30,7 @@ class Drug:
     half_lives_h: tuple[float, ...]
     fractions: tuple[float, ...]
     dosing: str = "mg/m^2"
+    highest_a_day: float | None = None  # in dosing; None: the bound of all drugs
     reference: str = ""
 
     def clearance_l_per_h(self, bsa_m2: float) -> float:

@@ -44,11 +44,18 @@ class Reset:
 
 
 class ProtocolError(ValueError):
-    """An order that cannot be carried out; ``key`` says which word of it is at fault."""
+    """An order that cannot be carried out.
 
-    def __init__(self, key: str, message: str) -> None:
-        self.key = key
+    ``key`` says which word of it is at fault, ``about`` which values elsewhere it hangs on.
+    """
+
+    def __init__(self, key: str, message: str, *about: tuple[str, ...]) -> None:
+        self.key, self.about = key, about
         super().__init__(message)
+
+
+class TooLate(ProtocolError):
+    """An act after the end of the run."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,9 @@ class Order:
 #: Units of doses by what they are counted per, and what the patient must have for them.
 _PER = {"mg/m^2": "bsa_m2", "mg/kg": "weight_kg", "mg": None}
 
+#: Most of any drug a day, above what is given of any against cancer (methotrexate, 12 g/m^2).
+HIGHEST_A_DAY = {"mg/m^2": 20_000.0, "mg/kg": 500.0, "mg": 40_000.0}
+
 
 def repeats(at_h: float, every_h: float | None, times: int, until_h: float) -> Iterator[float]:
     """The times of a repeated act, all of them before the end of the run."""
@@ -80,7 +90,7 @@ def repeats(at_h: float, every_h: float | None, times: int, until_h: float) -> I
         if time >= until_h:
             which = f"number {i + 1} of {times}, " if times > 1 else ""
             key = "at" if i == 0 else "times"
-            raise ProtocolError(
+            raise TooLate(
                 key,
                 f"expected a time before the end of the run at {until_h / 24:g} d, "
                 f"got {which}{time / 24:g} d; move it or set run.until",
@@ -88,21 +98,45 @@ def repeats(at_h: float, every_h: float | None, times: int, until_h: float) -> I
         yield time
 
 
-def expand(order: Order, dosing: str, patient: Patient | None, until_h: float) -> list[Dose]:
-    """Single doses in mg of an order for a drug dosed in ``dosing``."""
+def expand(
+    order: Order,
+    dosing: str,
+    patient: Patient | None,
+    until_h: float,
+    highest_a_day: float | None = None,
+) -> list[Dose]:
+    """Single doses in mg of an order for a drug dosed in ``dosing``.
+
+    More than ``highest_a_day`` (in ``dosing``) is refused as a slip of the pen.
+    """
     is_rate, amount = _amount(order, dosing)
     duration = _duration(order, is_rate)
+    _refuse_too_much(order, dosing, 24.0 * amount if is_rate else amount, highest_a_day)
     attribute = _PER[dosing]
     if attribute is not None:
         size = getattr(patient, attribute) if patient is not None else 0.0
         if size <= 0.0:
             needed = "height and weight" if attribute == "bsa_m2" else "a weight"
-            raise ProtocolError("dose", f"expected a patient with {needed} for a dose in {dosing}")
+            message = f"expected a patient with {needed} for a dose in {dosing}"
+            raise ProtocolError("dose", message, ("patient", "height"), ("patient", "weight"))
         amount *= size
     if is_rate:
         amount *= duration
     times = repeats(order.at_h, order.every_h, order.times, until_h)
     return [Dose(order.drug, time, duration, amount) for time in times]
+
+
+def _refuse_too_much(order: Order, dosing: str, amount: float, highest: float | None) -> None:
+    """``amount``: of one dose, or of a day for a dose per time."""
+    if order.every_h and order.for_h is None:
+        amount *= max(min(order.times, 24.0 / order.every_h), 1.0)
+    limit = HIGHEST_A_DAY[dosing] if highest is None else highest
+    if amount > limit * (1 + 1e-9):
+        raise ProtocolError(
+            "dose",
+            f"expected at most {limit:g} {dosing} of {order.drug} a day, got {amount:g}; check the "
+            f"dose, or set drugs.{order.drug}.highest_dose if it is meant",
+        )
 
 
 def _amount(order: Order, dosing: str) -> tuple[bool, float]:

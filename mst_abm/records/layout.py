@@ -26,6 +26,9 @@ INDEX_CHUNK = 1024
 # the netCDF mark of a dimension without coordinates
 NO_VALUES = "This is a netCDF dimension but not a netCDF variable"
 COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+_TEXT_DTYPE = h5py.string_dtype()
+_TEXT_TYPE = h5py.h5t.py_create(_TEXT_DTYPE, logical=True)
+_SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)
 
 
 class Layout:
@@ -39,6 +42,8 @@ class Layout:
         self.file, self.header = file, header
         self._sizes = self._dimension_sizes()
         self.scales: dict[str, h5py.Dataset] = {}
+        self._groups: dict[str, h5py.Group] = {"": file["/"]}
+        self._linked: set[str] = set()
         attributes = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -48,7 +53,10 @@ class Layout:
             **self.header.attributes,
         }
         for name, value in attributes.items():
-            self.file.attrs[name] = value
+            if isinstance(value, str):
+                _describe(self.file, name, value)
+            else:
+                self.file.attrs[name] = value
         self._create_tables()
         self._create_courses()
         self._create_snapshots()
@@ -154,17 +162,20 @@ class Layout:
             options["chunks"] = True
         if "chunks" in options and dtype.kind != "O":
             options |= COMPRESSED
+        if data is not None and 0 not in shape:
+            options["data"] = np.asarray(data, object if dtype.kind == "O" else dtype)
+        if row.dims == ("cell",):
+            options["fillvalue"] = 0  # what columns of zeros are left at, see the writer
         group, _, name = path.rpartition("/")
         dataset = self._group(group).create_dataset(name, shape, dtype, **options)
-        if data is not None and 0 not in shape:
-            dataset[()] = data if dtype.kind != "O" or row.dims == () else list(data)
-        dataset.attrs["units"] = row.unit if unit is None else unit
-        dataset.attrs["long_name"] = row.description
+        _describe(dataset, "units", row.unit if unit is None else unit)
+        _describe(dataset, "long_name", row.description)
         if path != wanted:
-            dataset.attrs["name"] = wanted.partition("/")[2]
+            _describe(dataset, "name", wanted.partition("/")[2])
         if row.dims == (name,):
             dataset.make_scale(name)
             self.scales[name] = dataset
+            self._linked.add(path)
         else:
             for i, dim in enumerate(row.dims):
                 dataset.dims[i].attach_scale(self._scale(dim, group))
@@ -184,15 +195,16 @@ class Layout:
             )
             scale.make_scale(NO_VALUES)
             self.scales[dim] = scale
-        elif path not in self.file:
-            self.file[path] = self.scales[dim]
+        elif path not in self._linked:
+            self._group(group)[dim] = self.scales[dim]
+        self._linked.add(path)
         return self.scales[dim]
 
     def _group(self, name: str) -> h5py.Group:
         """A group that remembers the order in which things were put into it."""
-        if not name or name in self.file:
-            return self.file[name or "/"]
-        return self.file.create_group(name, track_order=True)
+        if name not in self._groups:
+            self._groups[name] = self.file.create_group(name, track_order=True)
+        return self._groups[name]
 
     def _chunks(
         self, dims: tuple[str, ...], shape: tuple[int, ...], itemsize: int
@@ -205,3 +217,9 @@ class Layout:
         depth = self.depth if dims[1] == "time" else INDEX_CHUNK
         replicates = int(np.clip(CHUNK_BYTES // max(depth * rest, 1), 1, max(shape[0], 1)))
         return (replicates, depth, *(max(n, 1) for n in shape[2:]))
+
+
+def _describe(thing: h5py.Dataset | h5py.Group, name: str, text: str) -> None:
+    """Give an attribute of text to something new: a file has over a hundred, h5py's way is slow."""
+    attribute = h5py.h5a.create(thing.id, name.encode(), _TEXT_TYPE, _SCALAR)
+    attribute.write(np.array(text, _TEXT_DTYPE))

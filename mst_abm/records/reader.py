@@ -50,6 +50,15 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     return Run(Path(path))
 
 
+def is_record(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a record, finished or not: nothing else is ever replaced."""
+    try:
+        open_run(path).close()
+    except (RecordError, OSError):
+        return False
+    return True
+
+
 class Run:
     """One record file. Arrays have the axes (replicate, time, ...) and end at the last commit."""
 
@@ -378,7 +387,7 @@ def _open(path: Path) -> h5py.File:
         raise RecordError(f"{path}: expected a record file, got a folder; name the file in it.")
     try:
         return h5py.File(path, "r")
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         if "truncated" in str(error):
             # reading on would wait for ever for a writer that is long gone
             raise RecordError(
@@ -387,7 +396,7 @@ def _open(path: Path) -> h5py.File:
     # a file still being written to, or whose writer was killed
     try:
         return h5py.File(path, "r", swmr=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: a superblock that makes no sense
         raise RecordError(
             f"{path}: expected a record file, could not open it as HDF5 ({error}); check that it is"
             " complete."

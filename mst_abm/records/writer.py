@@ -21,6 +21,7 @@ import numpy as np
 
 from mst_abm.errors import RecordError
 from mst_abm.records.layout import Layout
+from mst_abm.records.reader import is_record
 from mst_abm.records.schema import STATUSES, Header, Observed, member_path
 
 MAX_PENDING_CELLS = 1 << 20
@@ -134,7 +135,7 @@ class RunWriter:
                     f"{self.path}: the snapshot at {simulation.time_h:g} h lacks the column"
                     f" '{name}', got {', '.join(agents)}; this is a mistake in mst_abm, report it."
                 )
-            columns[name] = np.asarray(agents[name]).astype(dataset.dtype)
+            columns[name] = np.asarray(agents[name], dataset.dtype)
         number = int(self.header.replicates[replicate])
         self._frames.append((simulation.time_h, number, columns))
         if sum(len(frame[2]["species"]) for frame in self._frames) >= MAX_PENDING_CELLS:
@@ -245,6 +246,11 @@ class RunWriter:
                 f"{self.path}: this file exists and is never overwritten unasked; choose another"
                 " name or use --force."
             )
+        if not is_record(self.path):
+            raise RecordError(
+                f"{self.path}: this is no record of mst_abm, or a damaged one, and is not replaced"
+                " even with --force; choose another name or move it away."
+            )
         partial = self.path.with_name(f"{self.path.name}.partial-{os.getpid()}")
         partial.unlink(missing_ok=True)
         return partial
@@ -277,7 +283,13 @@ class RunWriter:
         end = n_cells + int(sizes.sum())
         for name, dataset in self._layout.columns.items():
             dataset.resize(end, axis=0)
-            dataset[n_cells:] = np.concatenate([columns[name] for _, _, columns in self._frames])
+            first = n_cells
+            for _, _, columns in self._frames:
+                column = columns[name]
+                # a part that is never written reads as zeros: unused counters, patches, planes
+                if column.any():
+                    dataset[first : first + len(column)] = column
+                first += len(column)
         self._layout.scales["cell"].resize(end, axis=0)
         index = {
             "time": [frame[0] for frame in self._frames],

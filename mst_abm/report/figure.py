@@ -17,6 +17,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from mst_abm.clinic.endpoints import lacking
 from mst_abm.errors import RecordError
 from mst_abm.records.reader import Run, Snapshot
 from mst_abm.report.groups import Group, fatal_rules, groups_of
@@ -36,7 +37,14 @@ PALETTE = (
     "#7F7F00", "#9467BD", "#17BECF", "#B22222", "#556B2F", "#FF9896", "#393B79",
 )  # fmt: skip
 ANATOMY = ("#4d4d4d", "#8c8c8c", "#bdbdbd", "#d9d9d9")
+#: Says in the file of a figure who drew it.
+MARK = "drawn by mst_abm"
 Panel = Callable[[Axes], None]
+
+
+def is_figure(path: Path) -> bool:
+    """Whether a file was drawn here: nothing else is ever replaced."""
+    return MARK.encode() in path.read_bytes()
 
 
 def draw(run: Run, path: str | os.PathLike[str]) -> None:
@@ -69,11 +77,18 @@ def draw(run: Run, path: str | os.PathLike[str]) -> None:
             panel(figure.add_axes(place))
         figure.text(0.5, 1 - 0.5 * HEAD / height, _title(run), ha="center", va="center", size=10)
         try:
-            figure.savefig(path, dpi=130)
+            figure.savefig(path, dpi=130, metadata=_metadata(Path(path).suffix.lower()))
         except (OSError, ValueError) as error:
             raise RecordError(
                 f"{Path(path)}: the figure could not be written ({error})."
             ) from error
+
+
+def _metadata(ending: str) -> dict[str, str] | None:
+    """The mark in the words of a kind of file; formats of photographs take none."""
+    if ending in ("", ".png"):
+        return {"Software": MARK}
+    return {"Creator": MARK} if ending in (".pdf", ".svg", ".eps", ".ps") else None
 
 
 def _title(run: Run) -> str:
@@ -127,8 +142,9 @@ def _observed_panels(run: Run) -> list[Panel]:
     if not len(run.observed_times_h):
         return []
     days = run.observed_times_h
-    parts = _by_unit(run.observed_units)
     courses = run.observed
+    absent = lacking(courses)
+    parts = _by_unit({n: unit for n, unit in run.observed_units.items() if n not in absent})
     return [
         partial(_draw_levels, run=run, names=names, courses=courses, times_h=days,
                 title="as a laboratory reports", unit=unit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mst_abm.clinic.endpoints import is_lacking, lacking
 from mst_abm.records.reader import Run
 from mst_abm.report.groups import Group, fatal_rules, groups_of
 
@@ -130,10 +131,15 @@ def _endpoints(run: Run) -> list[str]:
     table = run.endpoint_table
     if not len(table["endpoint"]):
         return []
+    if not len(run.observed_times_h):
+        return ["", "endpoints: none, they are read at the end of a run"]
     rows = []
+    absent = lacking(run.observed)
     for name, unit, description in zip(
         table["endpoint"], table["unit"], table["description"], strict=True
     ):
+        if is_lacking(str(name), absent):
+            continue
         values = run.endpoints[name]
         reached = values[np.isfinite(values)]
         shown_unit = f" {unit}" if unit not in ("", "1") else ""
@@ -141,6 +147,8 @@ def _endpoints(run: Run) -> list[str]:
         if 0 < len(reached) < len(values):
             text += f" ({len(reached)} of {len(values)})"
         rows.append((str(name), text, str(description)))
+    if not rows:
+        return []
     width, room = (max(len(row[i]) for row in rows) for i in (0, 1))
     return ["", "endpoints", *(f"  {n:<{width}}  {t:<{room}}  {d}".rstrip() for n, t, d in rows)]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mst_abm.clinic.endpoints import DAY_H, Laboratory, endpoints_for
+from mst_abm.clinic.endpoints import DAY_H, Laboratory, endpoints_for, lacking
 from mst_abm.model.english import count_assumptions
 from mst_abm.records.schema import Endpoint, Given, Header, Observed
 from mst_abm.records.writer import RunWriter
@@ -119,9 +119,11 @@ def read_endpoints(
     times = np.array([time_h for time_h, _ in samples])
     series = {name: np.stack([s[name] for _, s in samples], axis=1) for name in samples[0][1]}
     end_h = max((dose.start_h + dose.duration_h for dose in scenario.doses), default=0.0)
+    absent = lacking(series)
     values = {
         rule.name: rule.evaluate(times, series, end_h)
         for rule in endpoints_for(scenario.observables)
+        if not absent.intersection(rule.needs)
     }
     return values, Observed(times, series)
 

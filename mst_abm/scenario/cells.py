@@ -19,8 +19,12 @@ MAX_COUNTER_BITS = 16
 def read_types(context: Context) -> None:
     """Fill the vocabulary's types."""
     names = context.names["types"]
+    context.vocabulary.is_incomplete = any(
+        context.problems.is_in_doubt(section) for section in ("types", "sets")
+    )
     if not names:
-        context.problems.add((), "missing 'types'; expected at least one cell type")
+        message = "missing 'types'; expected at least one cell type"
+        context.problems.add((), message, of=[("types",)])
     for name in names:
         keys: Keys = ("types", name)
         if not name.isidentifier() or name in (EMPTY, SAME, ANY):
@@ -28,7 +32,7 @@ def read_types(context: Context) -> None:
                 keys, f"expected a name of letters, digits and _, got {shown(name)}", at_key=True
             )
         cell_type = _read_type(context, name, keys)
-        if cell_type is None:
+        if cell_type is None or context.problems.is_in_doubt(*keys):
             context.vocabulary.broken.add(name)
         else:
             context.vocabulary.types[name] = cell_type
@@ -118,9 +122,10 @@ def read_sets(context: Context) -> None:
     while waiting:
         ready = [name for name, members in waiting.items() if not _names_in(members) & set(waiting)]
         if not ready:
-            for name in waiting:
-                context.problems.add(("sets", name), "expected sets that do not contain themselves")
-                vocabulary.broken.add(name)
+            names = " and ".join(f"'{name}'" for name in waiting)
+            message = f"expected sets that do not contain themselves, got a circle of {names}"
+            context.problems.add(("sets", next(iter(waiting))), message)
+            vocabulary.broken.update(waiting)
             return
         for name in ready:
             _read_set(context, name, waiting.pop(name))

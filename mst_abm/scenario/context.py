@@ -9,7 +9,7 @@ from mst_abm.errors import did_you_mean
 from mst_abm.model.definition import Compartment, NumberClass, Pattern, Product
 from mst_abm.scenario.document import Keys, Node
 from mst_abm.scenario.patterns import Vocabulary
-from mst_abm.scenario.problems import Problems, WordError
+from mst_abm.scenario.problems import Problems, UnknownName, WordError
 
 
 @dataclass
@@ -34,17 +34,29 @@ class Context:
 
     def raw(self, *keys: str | int) -> Any:
         """The plain value at keys, None where there is none."""
-        node: Node | None = self.tree
-        for key in keys:
-            node = node.get(key) if node is not None else None
+        node = self.tree.at(keys)
         return node.plain() if node is not None else None
 
     def known(self, section: str, name: str, what: str) -> str:
-        """The name, if its section has it."""
+        """The name, if its section has it and nothing is wrong with its definition."""
         names = self.names.get(section, [])
+        if self.problems.is_in_doubt(section, name):
+            raise WordError()
         if name not in names:
-            raise WordError(f"unknown {what} '{name}'{did_you_mean(name, names)}")
+            raise UnknownName(f"unknown {what} '{name}'{did_you_mean(name, names)}", section, name)
         return name
+
+    def place(self, text: str, example: str = "") -> tuple[str, str]:
+        """``COMPARTMENT.CELLS`` as the name of a compartment and the text of the cells."""
+        name, cells = self.place_or_cells(text)
+        if not cells:
+            raise WordError(f'expected compartment.cells such as "{example or f"blood.{name}"}"')
+        return name, cells
+
+    def place_or_cells(self, text: str) -> tuple[str, str]:
+        """The same where the cells may be left out: they are then ""."""
+        name, _, cells = (part.strip() for part in text.partition("."))
+        return self.known("compartments", name, "compartment"), cells
 
     def is_on(self, switch: str | None, keys: Keys) -> bool:
         """Whether what hangs on a switch is in the model."""

@@ -55,6 +55,13 @@ class Node:
             return self.value[key]
         return None
 
+    def at(self, keys: Keys) -> Node | None:
+        """The descendant at ``keys``, or None."""
+        node: Node | None = self
+        for key in keys:
+            node = node.get(key) if node is not None else None
+        return node
+
     def put(self, key: str, child: Node, place: Place | None = None) -> None:
         self.value[key] = child
         self.keys[key] = place or child.place

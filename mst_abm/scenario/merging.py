@@ -14,6 +14,8 @@ from mst_abm.units import shown
 SECTIONS = tuple(FileSection.model_fields)
 #: Replaced as a whole by a scenario's own; the others are merged key by key, rules by name.
 REPLACED = ("protocol",)
+#: What a model cannot be without.
+MODEL_CORE = ("types", "rules", "compartments")
 
 
 def shipped_models() -> list[str]:
@@ -48,8 +50,7 @@ def merge(scenario: Node, folder: Path, overrides: Sequence[str]) -> tuple[Node,
             (), f"expected sections such as 'types:' and 'rules:', got {shown(scenario.value)}"
         )
         problems.finish()
-    for node in (scenario,):
-        _check_sections(node, problems)
+    _check_sections(scenario, problems)
     tree = scenario
     own = scenario.copy()
     for key in ("model", "override"):
@@ -63,24 +64,37 @@ def merge(scenario: Node, folder: Path, overrides: Sequence[str]) -> tuple[Node,
             problems.finish()
         base_problems = Problems(base)
         _check_sections(base, base_problems)
-        problems.found += base_problems.found
+        problems.take(base_problems)
         tree = base.copy()
         tree.value.pop("name", None)
         _merge_sections(tree, own)
         tree.place = scenario.place
     else:
         tree = own
+        _expect_model(own, problems)
     _apply_defaults(tree)
     _apply_overrides(tree, scenario.get("override"), overrides, problems)
     problems.tree = tree
     return tree, problems
 
 
+def _expect_model(own: Node, problems: Problems) -> None:
+    """Without any section of a model of its own, a scenario has forgotten to name one."""
+    known = any(own.get(key) for key in MODEL_CORE)
+    if known or any(problems.is_in_doubt(key) for key in ("model", *MODEL_CORE)):
+        return
+    problems.add(
+        (),
+        f"missing 'model'; expected the name of a model ({', '.join(shipped_models())}) or of a "
+        f"file, or the sections {', '.join(MODEL_CORE)}",
+    )
+    problems.finish()
+
+
 def _check_sections(node: Node, problems: Problems) -> None:
     for key in list(node.value):
         if key not in SECTIONS:
-            tail = did_you_mean(key, SECTIONS, shown=30)
-            problems.add((key,), f"unknown section '{key}'{tail}", at_key=True)
+            problems.add_unknown_key((), key, SECTIONS, "section")
             del node.value[key]
 
 

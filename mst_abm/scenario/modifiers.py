@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+from mst_abm.errors import UnitError
 from mst_abm.model.definition import Modifier, Pattern, Shape
 from mst_abm.scenario.context import Context
 from mst_abm.scenario.document import Keys
 from mst_abm.scenario.patterns import parse_pattern
-from mst_abm.scenario.problems import NOT_YET, WordError
+from mst_abm.scenario.problems import UnknownName, WordError
 from mst_abm.scenario.schema import (
     AtSection,
     HillSection,
@@ -18,7 +19,7 @@ from mst_abm.scenario.schema import (
     ShapeSection,
     TableSection,
 )
-from mst_abm.units import factor, quantity_in, shown
+from mst_abm.units import factor, quantity_in, shown, split
 
 SOURCES = ("signal", "near", "site", "distance", "counter")
 SHAPES = ("hill", "inverse_hill", "linear", "step", "exponential", "table")
@@ -40,29 +41,26 @@ def read_modifiers(
 def _read_modifier(
     context: Context, section: ModifierSection, actor: Pattern | None, keys: Keys
 ) -> Modifier | None:
-    given = [source for source in SOURCES if getattr(section, source) is not None]
-    if len(given) != 1:
-        if not given and any(word in (context.raw(*keys) or {}) for word in NOT_YET):
-            return None
-        got = " and ".join(given) if given else "none"
-        context.problems.add(keys, f"expected one source of {', '.join(SOURCES)}, got {got}")
+    source = context.problems.one_of(keys, section, SOURCES, "one source")
+    if not source:
         return None
-    source = given[0]
     if "within" in section.model_fields_set and source != "near":
         context.problems.add((*keys, "within"), "expected 'within' only beside 'near'", at_key=True)
-    unit, target, pattern, is_good = "1", "", None, False
+    unit: str | None = "1" if source != "signal" else None
+    target, pattern, is_good = "", None, False
     with context.problems.at(*keys, source):
         if source == "near":
             pattern = parse_pattern(section.near or [], context.vocabulary, is_empty_allowed=True)
         elif source == "signal":
             target = context.known("signals", section.signal or "", "signal")
-            unit = context.units.get(target, "1")
+            unit = context.units.get(target)
         elif source == "counter":
             target = section.counter or ""
             _check_counter(context, target, actor)
         else:
             target = static_type(context, getattr(section, source))
         is_good = True
+    unit = unit if is_good else None
     shape = read_shape(context, section.shape, unit, (*keys, "shape"))
     if shape is None or not is_good:
         return None
@@ -84,7 +82,7 @@ def _check_counter(context: Context, name: str, actor: Pattern | None) -> None:
         counters = [c.name for c in context.vocabulary.types[term.type].counters]
         if name not in counters:
             has = f"it has {', '.join(counters)}" if counters else "it has none"
-            raise WordError(f"'{term.type}' has no counter '{name}'; {has}")
+            raise UnknownName(f"'{term.type}' has no counter '{name}'; {has}", term.type, name)
 
 
 def static_type(context: Context, name: str) -> str:
@@ -104,13 +102,12 @@ def read_at(context: Context, section: AtSection, keys: Keys) -> Modifier | None
     ``next_to`` is min(number of such neighbours, 1) rather than a step, so that a mixed
     compartment, which has a mean number below one, gets the share of sites that qualify.
     """
-    given = [key for key in ("next_to", "distance") if getattr(section, key) is not None]
-    if len(given) != 1:
-        context.problems.add(keys, "expected either 'next_to' or 'distance' with 'at_most'")
+    given = context.problems.one_of(keys, section, ("next_to", "distance"), "one")
+    if not given:
         return None
-    with context.problems.at(*keys, given[0]):
-        target = static_type(context, getattr(section, given[0]))
-        if given[0] == "next_to":
+    with context.problems.at(*keys, given):
+        target = static_type(context, getattr(section, given))
+        if given == "next_to":
             if section.at_most is not None:
                 raise WordError("expected 'at_most' only beside 'distance'")
             values = {"slope": 1.0, "intercept": 0.0, "low": 0.0, "high": 1.0}
@@ -122,14 +119,16 @@ def read_at(context: Context, section: AtSection, keys: Keys) -> Modifier | None
     return None
 
 
-def read_shape(context: Context, section: ShapeSection, unit: str, keys: Keys) -> Shape | None:
-    """A shape with its numbers in the source's unit; never one that can fall below 0."""
-    given = [kind for kind in SHAPES if getattr(section, kind) is not None]
-    if len(given) != 1:
-        got = " and ".join(given) if given else "none"
-        context.problems.add(keys, f"expected one shape of {', '.join(SHAPES)}, got {got}")
+def read_shape(
+    context: Context, section: ShapeSection, unit: str | None, keys: Keys
+) -> Shape | None:
+    """A shape with its numbers in the source's unit; never one that can fall below 0.
+
+    ``unit`` None: the source is not known, and neither is whether its unit is right.
+    """
+    kind = context.problems.one_of(keys, section, SHAPES, "one shape")
+    if not kind:
         return None
-    kind = given[0]
     inner = getattr(section, kind)
     if isinstance(inner, TableSection):
         return _read_table(context, inner, unit, (*keys, kind))
@@ -152,7 +151,9 @@ def read_shape(context: Context, section: ShapeSection, unit: str, keys: Keys) -
     return None
 
 
-def _in_unit(written: object, name: str, unit: str) -> float:
+def _in_unit(written: object, name: str, unit: str | None) -> float:
+    if unit is None and name not in ("top", "bottom", "power"):
+        return split(written)[0]
     if name in ("half", "offset", "at", "scale"):
         return quantity_in(written, unit)
     if name == "slope":
@@ -161,9 +162,11 @@ def _in_unit(written: object, name: str, unit: str) -> float:
     return float(written)  # type: ignore[arg-type]
 
 
-def _read_table(context: Context, section: TableSection, unit: str, keys: Keys) -> Shape | None:
+def _read_table(
+    context: Context, section: TableSection, unit: str | None, keys: Keys
+) -> Shape | None:
     with context.problems.at(*keys):
-        x = tuple(quantity_in(value, unit) for value in section.x)
+        x = tuple(_in_unit(value, "at", unit) for value in section.x)
         y = tuple(section.y)
         if len(x) != len(y):
             raise WordError(f"expected as many y as x, got {len(y)} and {len(x)}")
@@ -235,4 +238,6 @@ _CHECKS: dict[str, Callable[[dict[str, float], Section], None]] = {
 
 def is_unit(text: str) -> bool:
     """Whether a signal's unit can be read; raises UnitError with the reason otherwise."""
+    if text != "1" and not text[:1].isalpha() and text[:1] not in ("/", "%"):
+        raise UnitError(f'expected a unit such as "pg/mL", or 1, got {shown(text)}')
     return text == "1" or factor(text, text) is not None

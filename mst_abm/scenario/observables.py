@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mst_abm.model.definition import CountReference, Observable
 from mst_abm.scenario.context import Context, number_class
-from mst_abm.scenario.patterns import parse_pattern, parse_place
+from mst_abm.scenario.patterns import parse_pattern
 from mst_abm.scenario.problems import WordError
 from mst_abm.scenario.schema import ObservableSection
 from mst_abm.scenario.signals import relative_to
@@ -22,9 +22,7 @@ def _read(context: Context, name: str) -> Observable | None:
     if section is None:
         return None
     with context.problems.at(*keys, "of"):
-        place, cells = parse_place(section.of, context.names["compartments"])
-        if cells is None:
-            raise WordError(f'expected compartment.cells such as "blood.{place}"')
+        place, cells = context.place(section.of)
         pattern = parse_pattern(cells, context.vocabulary)
         number = number_class(section.class_, section.source)
         if section.share_of is not None:

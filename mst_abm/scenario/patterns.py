@@ -14,7 +14,7 @@ from typing import Literal
 
 from mst_abm.errors import did_you_mean
 from mst_abm.model.definition import CellType, Pattern, PatternTerm, Product
-from mst_abm.scenario.problems import WordError
+from mst_abm.scenario.problems import UnknownName, WordError
 from mst_abm.units import shown
 
 _TERM = re.compile(r"\s*(\*|\w+)\s*(?:\[([^\[\]]*)\])?\s*$")
@@ -29,12 +29,14 @@ EMPTY_PRODUCT = Product("empty", text=EMPTY)
 class Vocabulary:
     """The types and sets patterns may speak of.
 
-    ``broken``: names that exist but whose definition has mistakes of its own, reported there.
+    ``broken``: names that exist but whose definition has mistakes of its own, reported there;
+    ``is_incomplete``: there may be names that could not be read.
     """
 
     types: dict[str, CellType] = field(default_factory=dict)
     sets: dict[str, tuple[PatternTerm, ...]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
+    is_incomplete: bool = False
 
     def terms_of(self, name: str) -> tuple[PatternTerm, ...]:
         """All terms of a type, a set or ``*``."""
@@ -48,8 +50,11 @@ class Vocabulary:
             return self.sets[name]
         if name in self.broken:
             raise WordError()
+        if self.is_incomplete:
+            raise WordError()
         known = [*self.types, *self.sets]
-        raise WordError(f"unknown cell type or set '{name}'{did_you_mean(name, known)}")
+        message = f"unknown cell type or set '{name}'{did_you_mean(name, known)}"
+        raise UnknownName(message, name)
 
 
 def split_arrow(text: str) -> tuple[str, str | None]:
@@ -94,12 +99,14 @@ def _check_axes(
         having = [t for t in types if axis in t.axes]
         if not having:
             known = dict.fromkeys(a for t in types for a in t.axes)
-            raise WordError(f"'{name}' has no axis '{axis}'{did_you_mean(axis, known)}")
+            message = f"'{name}' has no axis '{axis}'{did_you_mean(axis, known)}"
+            raise UnknownName(message, name, axis)
         known = dict.fromkeys(v for t in having for v in t.axes[axis])
         for value in allowed:
             if value not in known:
                 tail = did_you_mean(value, known)
-                raise WordError(f"axis '{axis}' of '{name}' has no value '{value}'{tail}")
+                message = f"axis '{axis}' of '{name}' has no value '{value}'{tail}"
+                raise UnknownName(message, name, axis, value)
 
 
 def _narrow(
@@ -241,9 +248,8 @@ def _parse_mapping(
             changes[key] = value
         else:
             known = [*axes, *dict.fromkeys(c.name for t in types for c in t.counters)]
-            raise WordError(
-                f"'{reactant.text}' has no axis or counter '{key}'{did_you_mean(key, known)}"
-            )
+            message = f"'{reactant.text}' has no axis or counter '{key}'{did_you_mean(key, known)}"
+            raise UnknownName(message, _base(reactant), key)
     _check_kept(reactant.text, values, types)
     text = ", ".join(f"{axis}={value}" for axis, value in values.items())
     product = Product("species", None, tuple(values.items()), text=text or SAME)
@@ -269,7 +275,8 @@ def _with_changes(
             if counter is None:
                 known = [c.name for c in cell_type.counters]
                 tail = did_you_mean(name, known)
-                raise WordError(f"'{cell_type.name}' has no counter '{name}'{tail}")
+                message = f"'{cell_type.name}' has no counter '{name}'{tail}"
+                raise UnknownName(message, cell_type.name, name)
         verb, amount = parse_change(value)
         largest = min(c.maximum for t in types for c in t.counters if c.name == name)
         if abs(amount) > largest:
@@ -298,15 +305,6 @@ def _check_complete(product: Product, vocabulary: Vocabulary, reactant: Pattern 
                 f"'{product.text}' leaves the axis '{axis}' of '{product.type}' open; "
                 f"state one of {', '.join(allowed)}"
             )
-
-
-def parse_place(text: str, compartments: Iterable[str]) -> tuple[str, str | None]:
-    """``COMPARTMENT`` or ``COMPARTMENT.CELLS``."""
-    name, _, cells = text.strip().partition(".")
-    if name.strip() not in compartments:
-        tail = did_you_mean(name, compartments)
-        raise WordError(f"unknown compartment '{name}'{tail}")
-    return name.strip(), cells.strip() or None
 
 
 def combinations(

@@ -1,18 +1,20 @@
 """The list of everything wrong with a scenario, each mistake at its place in the file.
 
-Reading goes on after a mistake, so that one run of ``check`` shows them all.
+Reading goes on after a mistake, so that one run of ``check`` shows them all. What hangs on a value
+that is wrong is in doubt, and doubtful things are not complained about: one mistake, one sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from mst_abm.errors import Problem, ScenarioError, UnitError, did_you_mean
-from mst_abm.scenario.document import Keys, Node
+from mst_abm.errors import Problem, ScenarioError, UnitError, closest, did_you_mean
+from mst_abm.scenario.document import Keys, Node, Place
 from mst_abm.units import shown
 
 SectionType = TypeVar("SectionType", bound=BaseModel)
@@ -41,19 +43,122 @@ class WordError(ValueError):
     """A name or text that cannot be understood. Empty message: already reported elsewhere."""
 
 
+class UnknownName(WordError):
+    """A name that does not exist: said once, however often it is used.
+
+    ``about``: the name, with the names it was looked for below.
+    """
+
+    def __init__(self, message: str, *about: str) -> None:
+        self.about = about
+        super().__init__(message)
+
+
 class Problems:
     """Collects mistakes against one tree."""
 
     def __init__(self, tree: Node) -> None:
         self.tree = tree
         self.found: list[Problem] = []
+        self._said: set[tuple[Place, str]] = set()
+        self._doubtful: set[Keys] = set()
+        #: Unknown names: the first problem about each, and the lines of the others.
+        self._unknown: dict[tuple[str, ...], tuple[Problem, list[int]]] = {}
 
-    def add(self, keys: Keys, message: str, *, at_key: bool = False) -> None:
-        place = self.tree.locate(keys, at_key=at_key)
+    def add(
+        self,
+        keys: Keys,
+        message: str,
+        *,
+        at_key: bool = False,
+        of: Sequence[Keys] | None = None,
+    ) -> None:
+        """Complain, unless one of the values the complaint is about is in doubt already.
+
+        ``of``: those values, where it is not just the one at ``keys``.
+        """
+        if not any(self.is_in_doubt(*value) for value in ((keys,) if of is None else of)):
+            self._report(keys, message, at_key=at_key)
+
+    def _report(self, keys: Keys, message: str, *, at_key: bool = False) -> None:
+        self.doubt(keys)
+        # what is read twice, such as the defaults of a patient, is said once
+        said = self.tree.locate(keys, at_key=at_key), message
+        if said not in self._said:
+            self._said.add(said)
+            self.found.append(self._problem(keys, message, at_key=at_key))
+
+    def _problem(self, keys: Keys, message: str, *, at_key: bool = False) -> Problem:
         label = self.label(keys)
-        problem = place.problem(f"{label}: {message}" if label else message)
-        if problem not in self.found:
+        place = self.tree.locate(keys, at_key=at_key)
+        return place.problem(f"{label}: {message}" if label else message)
+
+    def _add_unknown(self, keys: Keys, error: UnknownName, *, at_key: bool) -> None:
+        if self.is_in_doubt(*keys):
+            return
+        self.doubt(keys)
+        problem = self._problem(keys, str(error), at_key=at_key)
+        first, lines = self._unknown.setdefault(error.about, (problem, []))
+        if problem.file != first.file:
             self.found.append(problem)
+        elif problem.line not in (first.line, *lines):
+            lines.append(problem.line)
+
+    def doubt(self, keys: Keys) -> None:
+        """Remember that the value at ``keys`` is not what was meant."""
+        self._doubtful.add(keys)
+
+    def take(self, other: Problems) -> None:
+        """The problems and doubts of another tree, that of the model."""
+        self.found += other.found
+        self._doubtful |= other._doubtful
+
+    def is_in_doubt(self, *keys: str | int) -> bool:
+        """Whether the value at ``keys``, a part of it or what it is part of is wrong."""
+        return any(all(a == b for a, b in zip(keys, d, strict=False)) for d in self._doubtful)
+
+    def latest(self, *addresses: Keys) -> Keys:
+        """Of values that contradict each other the one set last: it is the one to change.
+
+        The command line comes after the scenario, the scenario after its model. Of values of the
+        same place it is the first of ``addresses``; of a mapping or list, the part set last.
+        """
+        found = [self._latest_part(keys) for keys in addresses if self.tree.at(keys)]
+        return max(found, key=lambda pair: pair[0])[1] if found else addresses[0]
+
+    def _latest_part(self, keys: Keys) -> tuple[int, Keys]:
+        """How late the latest part of a value was set, and which part that is."""
+        node = self.tree.at(keys)
+        assert node is not None
+        own = 2 if not node.place.line else int(node.place.file == self.tree.place.file)
+        names: Iterable[str | int] = ()
+        if isinstance(node.value, dict):
+            names = list(node.value)
+        elif isinstance(node.value, list):
+            names = range(len(node.value))
+        parts = [self._latest_part((*keys, name)) for name in names]
+        return max([(own, keys), *parts], key=lambda pair: pair[0])
+
+    def one_of(
+        self,
+        keys: Keys,
+        section: BaseModel,
+        names: Sequence[str],
+        words: str,
+        *,
+        also: Sequence[str] = (),
+    ) -> str:
+        """The one key of ``names`` that is given; "" after a complaint where it is not just one.
+
+        ``also``: other keys that the complaint is about.
+        """
+        given = [name for name in names if getattr(section, name) is not None]
+        if len(given) == 1:
+            return given[0]
+        got = " and ".join(given) if given else "none"
+        message = f"expected {words} of {', '.join(names)}, got {got}"
+        self.add(keys, message, of=[(*keys, name) for name in (*names, *also)])
+        return ""
 
     def label(self, keys: Keys) -> str:
         """The dotted address of a value, list items by name where they have one."""
@@ -67,13 +172,15 @@ class Problems:
         return ".".join(words)
 
     @contextmanager
-    def at(self, *keys: str | int) -> Iterator[None]:
+    def at(self, *keys: str | int, at_key: bool = False) -> Iterator[None]:
         """Turn an error of a word or unit inside into a problem at ``keys``."""
         try:
             yield
+        except UnknownName as error:
+            self._add_unknown(keys, error, at_key=at_key)
         except (WordError, UnitError) as error:
             if str(error):
-                self.add(keys, str(error))
+                self.add(keys, str(error), at_key=at_key)
 
     def check(self, section: type[SectionType], keys: Keys) -> SectionType | None:
         """The part of the tree at ``keys`` as ``section``; its mistakes become problems.
@@ -81,18 +188,17 @@ class Problems:
         With mistakes, what is left after taking them out is returned where it can stand, so that
         names and texts in it are checked too; None otherwise.
         """
-        node: Node | None = self.tree
-        for key in keys:
-            node = node.get(key) if node is not None else None
+        node = self.tree.at(keys)
         plain = {} if node is None or node.value is None else node.plain()
         if not isinstance(plain, dict):
-            self.add(keys, f"expected a mapping (key: value), got {shown(plain)}")
+            self._report(keys, f"expected a mapping (key: value), got {shown(plain)}")
             return None
         try:
             return section.model_validate(plain)
         except ValidationError as error:
             items = error.errors(include_url=False)
-        for item in items:
+        # unknown keys first: they may be the missing ones, misspelt
+        for item in sorted(items, key=lambda item: item["type"] != "extra_forbidden"):
             self._add_invalid(section, keys, item)
         for item in items:
             _take_out(plain, item)
@@ -106,18 +212,36 @@ class Problems:
         if item["type"] == "extra_forbidden":
             word = str(loc[-1])
             if word in NOT_YET:
-                self.add(loc[:-1] + (word,), not_yet(word), at_key=True)
+                self._report(loc[:-1] + (word,), not_yet(word), at_key=True)
+                self._doubt_absent(loc[:-1], known_keys(section, item["loc"][:-1]))
                 return
-            known = known_keys(section, item["loc"][:-1])
-            tail = did_you_mean(word, known, shown=40)
-            self.add(loc[:-1] + (word,), f"unknown key '{word}'{tail}", at_key=True)
+            self.add_unknown_key(loc[:-1], word, known_keys(section, item["loc"][:-1]))
         elif item["type"] == "missing":
-            self.add(loc[:-1], f"missing '{loc[-1]}'{_why_needed(str(loc[-1]))}")
+            if loc not in self._doubtful:
+                self._report(loc[:-1], f"missing '{loc[-1]}'{_why_needed(str(loc[-1]))}")
+                self.doubt(loc)
         else:
-            self.add(loc, _sentence(item))
+            self._report(loc, _sentence(item))
+
+    def add_unknown_key(self, keys: Keys, word: str, known: Sequence[str], what: str = "") -> None:
+        """Complain about a key; the one that it may be a misspelling of is then in doubt."""
+        tail = did_you_mean(word, known, shown=40)
+        self._report((*keys, word), f"unknown {what or 'key'} '{word}'{tail}", at_key=True)
+        meant = closest(word, known)
+        self._doubt_absent(keys, [meant] if meant else known)
+
+    def _doubt_absent(self, keys: Keys, known: Sequence[str]) -> None:
+        present = self.tree.at(keys)
+        for name in known:
+            if present is None or present.get(name) is None:
+                self.doubt((*keys, name))
 
     def finish(self) -> None:
         """Raise everything found, in the order of the files."""
+        for problem, lines in self._unknown.values():
+            more = f" (also in line{'s' * (len(lines) > 1)} {_listed(lines)})" if lines else ""
+            self.found.append(replace(problem, message=problem.message + more))
+        self._unknown.clear()
         if self.found:
             order = {file: i for i, file in enumerate(dict.fromkeys(p.file for p in self.found))}
             raise ScenarioError(sorted(self.found, key=lambda p: (order[p.file], p.line, p.column)))
@@ -147,6 +271,11 @@ def _take_out(plain: dict[str, Any], item: Any) -> None:
         plain[first] = _STUBS[first]
     else:
         plain.pop(first, None)
+
+
+def _listed(lines: list[int], most: int = 8) -> str:
+    shown_lines = ", ".join(map(str, sorted(lines)[:most]))
+    return f"{shown_lines}, ..." if len(lines) > most else shown_lines
 
 
 def _why_needed(key: str) -> str:

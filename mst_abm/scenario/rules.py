@@ -29,7 +29,8 @@ def read_rules(context: Context) -> tuple[Rule, ...]:
     """All rules that are switched on, in the order of the file."""
     written = context.raw("rules")
     if not isinstance(written, list) or not written:
-        context.problems.add(("rules",) if written else (), "expected a list of rules in 'rules'")
+        where: Keys = ("rules",) if written else ()
+        context.problems.add(where, "expected a list of rules in 'rules'", of=[("rules",)])
         return ()
     found: list[Rule] = []
     seen: dict[str, int] = {}
@@ -54,12 +55,9 @@ def _read_rule(context: Context, keys: Keys, seen: dict[str, int]) -> tuple[Rule
         context.problems.add((*keys, "name"), message)
     seen.setdefault(section.name, int(keys[1]))
     is_on = context.is_on(section.switch, keys)
-    given = [verb for verb in OWN_KEYS if getattr(section, verb) is not None]
-    if len(given) != 1:
-        got = " and ".join(given) if given else "none"
-        context.problems.add(keys, f"expected one verb of {', '.join(OWN_KEYS)}, got {got}")
+    verb = context.problems.one_of(keys, section, tuple(OWN_KEYS), "one verb")
+    if not verb:
         return None, is_on
-    verb = given[0]
     _check_keys(context, section, verb, keys)
     parts = Parts()
     READERS[verb](context, section, parts, keys)
@@ -115,6 +113,8 @@ def _read_compartments(
 
 def check_entries(context: Context, rules: tuple[Rule, ...]) -> None:
     """Every kind of cell sent to a lattice must have a rule by which it arrives there."""
+    if any(context.problems.is_in_doubt(section) for section in ("rules", "types", "sets")):
+        return
     arrivals: dict[str, list[Pattern]] = {}
     for rule in rules:
         if rule.verb == "arrive" and not rule.is_from_outside:

@@ -9,7 +9,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import core_schema
 
 from mst_abm.units import KINDS, quantity, shown
@@ -85,6 +93,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     note: Word = ""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and wanted in (int, float, int | None):
+            raise ValueError(f"expected a number, got {shown(value)}")
+        return value
+
 
 class CounterSection(Section):
     max: int = Field(ge=1, le=65535, description="largest value")
@@ -145,7 +161,7 @@ class ShapeSection(Section):
 
 class ModifierSection(Section):
     signal: Word | None = None
-    near: Words | None = None
+    near: Words | None = Field(None, min_length=1)
     site: Word | None = None
     distance: Word | None = None
     counter: Word | None = None
@@ -191,11 +207,11 @@ class RuleSection(Section):
     class_: Class | None = Field(None, alias="class")
     modifiers: list[ModifierSection] = []
     switch: Word | None = None
-    in_: Words | None = Field(None, alias="in")
+    in_: Words | None = Field(None, alias="in", min_length=1)
     outcomes: list[OutcomeSection] | None = None
     counters: dict[Word, Any] = {}
     place: Any = None
-    swap_with: Words | None = None
+    swap_with: Words | None = Field(None, min_length=1)
     within: int = Field(1, ge=1, le=5)
     at: AtSection | None = None
     emit: EmitSection | None = None
@@ -253,6 +269,7 @@ class DrugSection(Section):
     half_lives: list[Time] = Field(min_length=1, max_length=3)
     fractions: list[Share] = [1.0]
     dosing: Literal["mg/m^2", "mg/kg", "mg"] = "mg/m^2"
+    highest_dose: Written | None = None
     source: Word = Field(min_length=1)
 
 

@@ -9,7 +9,7 @@ from mst_abm.model.definition import CountReference, Signal
 from mst_abm.scenario.context import Context, number_class
 from mst_abm.scenario.document import Keys
 from mst_abm.scenario.modifiers import is_unit
-from mst_abm.scenario.patterns import parse_pattern, parse_place
+from mst_abm.scenario.patterns import parse_pattern
 from mst_abm.scenario.problems import WordError
 from mst_abm.scenario.schema import ReferenceSection, SignalSection
 from mst_abm.units import factor, quantity, quantity_in, shown, split
@@ -20,6 +20,9 @@ PLASMA_UNIT = "umol/L"
 def read_units(context: Context) -> None:
     """The unit of every signal, needed before rules can be read."""
     for name in context.names["signals"]:
+        context.problems.check(SignalSection, ("signals", name))
+        if context.problems.is_in_doubt("signals", name, "unit"):
+            continue
         unit = context.raw("signals", name)
         unit = unit.get("unit") if isinstance(unit, dict) else None
         is_plasma = context.raw("signals", name, "concentration_of") is not None
@@ -152,9 +155,7 @@ def _read_references(
             if rate < 0:
                 raise WordError(f"expected a rate of 0 or more, got {shown(section.rate)}")
         with context.problems.at(*here, "of"):
-            place, cells = parse_place(section.of, context.names["compartments"])
-            if cells is None:
-                raise WordError(f'expected compartment.cells such as "blood.{place}"')
+            place, cells = context.place(section.of)
             pattern = parse_pattern(cells, context.vocabulary)
             with context.problems.at(*here, "relative_to"):
                 measure, amount = relative_to(context, section.relative_to, place)

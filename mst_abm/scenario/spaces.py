@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mst_abm.errors import did_you_mean
 from mst_abm.model.definition import Compartment, InitialCells, Product
 from mst_abm.scenario.cells import counter_weights
 from mst_abm.scenario.context import Context
 from mst_abm.scenario.document import Keys
 from mst_abm.scenario.patterns import Vocabulary, parse_product
-from mst_abm.scenario.problems import WordError
+from mst_abm.scenario.problems import UnknownName, WordError
 from mst_abm.scenario.schema import (
     CompartmentSection,
     InitialSection,
@@ -19,6 +20,8 @@ from mst_abm.scenario.schema import (
 )
 from mst_abm.units import quantity, shown
 
+#: Dimensions of a lattice by the number of neighbours of a site.
+DIMENSIONS = {4: 2, 8: 2, 6: 3, 26: 3}
 HIGHEST_OCCUPANCY = 0.85
 MEASURES = ("number", "density", "fraction")
 
@@ -32,7 +35,8 @@ def read_compartments(context: Context) -> None:
         if section is not None:
             sections[name] = section
     if not context.names["compartments"]:
-        context.problems.add((), "missing 'compartments'; expected at least one")
+        message = "missing 'compartments'; expected at least one"
+        context.problems.add((), message, of=[("compartments",)])
     shares: dict[str, float] = {}
     for name, section in sections.items():
         if section.lattice is not None:
@@ -54,11 +58,17 @@ def _lattice_share(context: Context, name: str, section: CompartmentSection) -> 
     simulated = math.prod(lattice.shape) * lattice.spacing**3 * section.patches
     share = simulated / section.stands_for
     if share > 1.0:
-        context.problems.add(
-            ("compartments", name, "stands_for"),
-            f"expected at least the {simulated / 1e9:.4g} mm^3 of the lattice, "
-            f"got {section.stands_for / 1e9:.4g} mm^3",
+        keys: Keys = ("compartments", name)
+        at = context.problems.latest(
+            (*keys, "stands_for"), (*keys, "patches"), (*keys, "lattice", "shape")
         )
+        room, lattices = f"{section.stands_for / 1e9:.4g} mm^3", f"{simulated / 1e9:.4g} mm^3"
+        if at[-1] == "stands_for":
+            message = f"expected at least the {lattices} of the lattice, got {room}"
+        else:
+            message = f"expected patches that fit stands_for, {room}, got {lattices} in all"
+        hint = "make the lattice smaller or stands_for larger"
+        context.problems.add(at, f"{message}; {hint}", of=[keys])
     return share
 
 
@@ -66,8 +76,7 @@ def _read_compartment(
     context: Context, name: str, section: CompartmentSection, shares: dict[str, float]
 ) -> Compartment | None:
     keys: Keys = ("compartments", name)
-    if (section.lattice is None) == (section.mixed is None):
-        context.problems.add(keys, "expected either 'lattice' or 'mixed'")
+    if not context.problems.one_of(keys, section, ("lattice", "mixed"), "one kind"):
         return None
     static = _read_site_fractions(context, section, keys)
     if section.lattice is not None:
@@ -75,13 +84,14 @@ def _read_compartment(
         if section.share is not None or section.site_fractions:
             key = "share" if section.share is not None else "site_fractions"
             context.problems.add((*keys, key), "expected only in a mixed compartment", at_key=True)
+        _check_dimensions(context, lattice, (*keys, "lattice"))
         return Compartment(
             name=name,
             kind="lattice",
             shape=tuple(lattice.shape),
             spacing=lattice.spacing,
-            neighbours=_neighbours(context, lattice, keys),
-            is_periodic=_boundary(context, lattice, keys),
+            neighbours=lattice.neighbours or 2 * len(lattice.shape),
+            is_periodic=_boundary(context, lattice, (*keys, "lattice")),
             patches=section.patches,
             volume=section.stands_for or 0.0,
             share=shares[name],
@@ -92,7 +102,7 @@ def _read_compartment(
         context.problems.add((*keys, "patches"), "expected only in a lattice", at_key=True)
     share = 1.0
     with context.problems.at(*keys, "share"):
-        share = _mixed_share(section.share, shares)
+        share = _mixed_share(context, section.share, shares)
     return Compartment(
         name=name,
         kind="mixed",
@@ -104,14 +114,17 @@ def _read_compartment(
     )
 
 
-def _mixed_share(written: Any, shares: dict[str, float]) -> float:
+def _mixed_share(context: Context, written: Any, shares: dict[str, float]) -> float:
     if written is None:
         return 1.0
+    if context.problems.is_in_doubt("compartments", written):
+        raise WordError()
     if isinstance(written, str) and written in shares:
         return shares[written]
     words = f" or the name of a lattice ({', '.join(shares)})" if shares else ""
     if isinstance(written, str) and written.strip().isidentifier():
-        raise WordError(f"expected a share such as 4.7e-7{words}, got {shown(written)}")
+        message = f"expected a share such as 4.7e-7{words}, got {shown(written)}"
+        raise UnknownName(message, "compartments", written.strip())
     share = quantity(written, "fraction")
     if share <= 0:
         raise WordError(f"expected a share above 0, got {shown(written)}")
@@ -127,27 +140,48 @@ def _read_site_fractions(
     return tuple(section.site_fractions.items())
 
 
-def _neighbours(context: Context, lattice: LatticeSection, keys: Keys) -> int:
-    allowed = (4, 8) if len(lattice.shape) == 2 else (6, 26)
-    if lattice.neighbours is None:
-        return allowed[0]
-    if lattice.neighbours not in allowed:
-        context.problems.add(
-            (*keys, "lattice", "neighbours"),
-            f"expected {allowed[0]} or {allowed[1]} in {len(lattice.shape)} dimensions, "
-            f"got {lattice.neighbours}",
-        )
-    return lattice.neighbours
+def _check_dimensions(context: Context, lattice: LatticeSection, keys: Keys) -> None:
+    """``shape`` says 2 or 3 dimensions, and what else says so must agree.
+
+    Where it does not, the value set last is named: a scenario that changes the shape of a model's
+    lattice is told so at its own line.
+    """
+    size = len(lattice.shape)
+    others: dict[str, int] = {}
+    if lattice.neighbours is not None:
+        others["neighbours"] = DIMENSIONS.get(lattice.neighbours, 0)
+    if isinstance(lattice.boundary, list):
+        others["boundary"] = len(lattice.boundary)
+    wrong = [name for name, dimensions in others.items() if dimensions != size]
+    if not wrong:
+        return
+    asked = " and ".join(f"{name}: {_shown_plainly(getattr(lattice, name))}" for name in wrong)
+    is_shape = len(wrong) > 1 and len(set(others.values())) == 1
+    addresses: list[Keys] = [(*keys, name) for name in wrong]
+    at = context.problems.latest(*addresses, (*keys, "shape"))
+    if is_shape or at[-1] == "shape":
+        message = f"expected a shape that goes with {asked}, got {shown(lattice.shape)}"
+        hint = "; set neighbours too (4 or 8 in 2 dimensions, 6 or 26 in 3)"
+        context.problems.add((*keys, "shape"), message + ("" if is_shape else hint))
+    elif at[-1] == "neighbours":
+        few, many = (4, 8) if size == 2 else (6, 26)
+        message = f"expected {few} or {many} in {size} dimensions, got {lattice.neighbours}"
+        context.problems.add(at, message)
+    else:
+        message = f"expected periodic, no-flux or {size} of them, got {asked.partition(': ')[2]}"
+        context.problems.add(at, message)
+
+
+def _shown_plainly(value: object) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
 
 def _boundary(context: Context, lattice: LatticeSection, keys: Keys) -> tuple[bool, ...]:
     size = len(lattice.shape)
     written = lattice.boundary if isinstance(lattice.boundary, list) else [lattice.boundary] * size
-    if len(written) != size or any(side not in ("periodic", "no-flux") for side in written):
-        context.problems.add(
-            (*keys, "lattice", "boundary"),
-            f"expected periodic, no-flux or {size} of them, got {shown(lattice.boundary)}",
-        )
+    if any(side not in ("periodic", "no-flux") for side in written):
+        message = f"expected periodic, no-flux or {size} of them, got {shown(lattice.boundary)}"
+        context.problems.add((*keys, "boundary"), message)
     return tuple(side == "periodic" for side in written)
 
 
@@ -162,7 +196,7 @@ def read_initial(context: Context) -> tuple[InitialCells, ...]:
         return ()
     for name, content in written.items():
         keys: Keys = ("initial", name)
-        with context.problems.at(*keys):
+        with context.problems.at(*keys, at_key=True):
             context.known("compartments", name, "compartment")
         items = _read_place(context, name, content, keys)
         compartment = context.compartments.get(name)
@@ -201,8 +235,7 @@ def _read_item(context: Context, name: str, keys: Keys) -> InitialCells | None:
     section = context.problems.check(InitialSection, keys)
     if section is None:
         return None
-    if (section.cells is None) == (section.mix is None):
-        context.problems.add(keys, "expected either 'cells' or 'mix'")
+    if not context.problems.one_of(keys, section, ("cells", "mix"), "one"):
         return None
     species = []
     mix = section.mix if section.mix is not None else {section.cells or "": 1.0}
@@ -239,6 +272,9 @@ def share_of(context: Context, name: str | None) -> float:
         return 1.0
     known = [*context.fractions, *(f"rest_{key}" for key in context.fractions)]
     context.names["fractions"] = known
+    about = (("patient", "hla"), ("patient", "disease"), ("donor", "hla"), ("immunology",))
+    if any(context.problems.is_in_doubt(*keys) for keys in about):
+        return 1.0
     context.known("fractions", name, "fraction")
     if name in context.fractions:
         return context.fractions[name]
@@ -248,14 +284,11 @@ def share_of(context: Context, name: str | None) -> float:
 def _read_amount(
     context: Context, name: str, section: InitialSection, placement: str, keys: Keys
 ) -> tuple[str, float]:
-    given = [key for key in MEASURES if getattr(section, key) is not None]
-    if not given and placement == "tubes":
+    if placement == "tubes" and all(getattr(section, key) is None for key in MEASURES):
         return "fraction", 0.0  # as many as the tubes have sites
-    if len(given) != 1:
-        got = " and ".join(given) if given else "none"
-        context.problems.add(keys, f"expected one of number, density and fraction, got {got}")
+    measure = context.problems.one_of(keys, section, MEASURES, "one", also=("place",))
+    if not measure:
         return "number", 0.0
-    measure = given[0]
     place = context.compartments.get(name)
     if place is not None and place.kind == "mixed":
         if measure == "fraction" and place.capacity == 0:
@@ -310,7 +343,9 @@ def _read_counters(
                 counters = context.vocabulary.types[product.type or ""].counters
                 counter = next((c for c in counters if c.name == name), None)
                 if counter is None:
-                    raise WordError(f"'{product.type}' has no counter '{name}'")
+                    tail = did_you_mean(name, [c.name for c in counters])
+                    message = f"'{product.type}' has no counter '{name}'{tail}"
+                    raise UnknownName(message, str(product.type), name)
                 found[name] = counter_weights(written, counter.maximum)
     return tuple(found.items())
 
@@ -345,8 +380,13 @@ def _check_occupancy(
     cells = sum(expected_number(item, compartment) for item in items)
     limit = HIGHEST_OCCUPANCY if compartment.kind == "lattice" else 1.0
     if cells > limit * sites * (1 + 1e-9):
+        space: Keys = ("compartments", compartment.name)
+        size: Keys = (*space, "lattice", "shape")
+        at = context.problems.latest(keys, size, (*space, "mixed", "capacity"))
         context.problems.add(
-            keys,
+            at,
             f"expected cells in at most {limit:.0%} of the sites, got {cells:,.0f} cells on "
             f"{sites:,} sites (occupancy {cells / sites:.3g}); start with fewer or enlarge it",
+            at_key=at == keys,
+            of=[keys, space],
         )

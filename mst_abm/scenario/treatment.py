@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 from mst_abm.clinic.hla import mismatch
 from mst_abm.clinic.patient import Donor, Patient
 from mst_abm.clinic.pharmacokinetics import Drug
-from mst_abm.clinic.protocol import Dose, Infusion, Order, ProtocolError, Reset, expand, repeats
-from mst_abm.errors import did_you_mean
+from mst_abm.clinic.protocol import (
+    Dose,
+    Infusion,
+    Order,
+    ProtocolError,
+    Reset,
+    TooLate,
+    expand,
+    repeats,
+)
 from mst_abm.model.definition import Product
 from mst_abm.scenario.context import Context
 from mst_abm.scenario.definition import Run
 from mst_abm.scenario.document import Keys
-from mst_abm.scenario.patterns import parse_place
-from mst_abm.scenario.problems import WordError, not_yet
+from mst_abm.scenario.problems import WordError, known_keys, not_yet
 from mst_abm.scenario.schema import (
     DonorSection,
     DrugSection,
@@ -22,10 +31,11 @@ from mst_abm.scenario.schema import (
     InfuseSection,
     PatientSection,
     RunSection,
+    Section,
     SetSection,
 )
 from mst_abm.scenario.spaces import parse_species, share_of
-from mst_abm.units import quantity, shown
+from mst_abm.units import quantity, quantity_in, shown
 
 
 def read_run(context: Context) -> Run:
@@ -37,8 +47,9 @@ def read_run(context: Context) -> Run:
             context.problems.add(("run", key), "expected a duration above 0")
     if section.window < 0:
         context.problems.add(("run", "window"), "expected a duration above 0, or 0 to derive it")
+    is_known = not context.problems.is_in_doubt("run", "until")
     return Run(
-        until_h=section.until,
+        until_h=section.until if is_known else math.inf,
         seed=section.seed,
         exchange_h=section.exchange,
         counts_every_h=section.record.counts,
@@ -66,7 +77,9 @@ def _read_drug(context: Context, name: str, section: DrugSection, keys: Keys) ->
     if len(half_lives) != len(fractions):
         got = f"got {len(fractions)} and {len(half_lives)}"
         context.problems.add(
-            (*keys, "fractions"), f"expected as many fractions as half_lives, {got}"
+            (*keys, "fractions"),
+            f"expected as many fractions as half_lives, {got}",
+            of=[(*keys, "fractions"), (*keys, "half_lives")],
         )
     elif abs(sum(fractions) - 1.0) > 1e-6:
         got = f"got {sum(fractions):g}"
@@ -75,6 +88,13 @@ def _read_drug(context: Context, name: str, section: DrugSection, keys: Keys) ->
         context.problems.add((*keys, "half_lives"), "expected half-lives above 0")
     if section.molar_mass <= 0:
         context.problems.add((*keys, "molar_mass"), "expected a molar mass above 0")
+    highest = None
+    if section.highest_dose is not None:
+        with context.problems.at(*keys, "highest_dose"):
+            a_day = f"{section.dosing}/day"
+            highest = quantity_in(section.highest_dose, a_day)
+            if not 0 < highest < math.inf:
+                raise WordError(f"expected a dose above 0, got {shown(section.highest_dose)}")
     with context.problems.at(*keys, "clearance"):
         is_per_area = False
         try:
@@ -92,12 +112,14 @@ def _read_drug(context: Context, name: str, section: DrugSection, keys: Keys) ->
             half_lives_h=half_lives,
             fractions=fractions,
             dosing=section.dosing,
+            highest_a_day=highest,
             reference=section.source,
         )
     return None
 
 
 def read_patient(context: Context) -> Patient | None:
+    context.problems.check(PatientSection, ("patient_defaults",))
     if context.raw("patient") is None:
         return None
     section = context.problems.check(PatientSection, ("patient",))
@@ -116,6 +138,7 @@ def read_patient(context: Context) -> Patient | None:
 def read_donor(context: Context) -> Donor | None:
     if context.raw("donor") is None:
         return None
+    _refuse_unknown(context, DonorSection, None, ("donor",))
     section = context.problems.check(DonorSection, ("donor",))
     if section is None:
         return None
@@ -128,6 +151,19 @@ def read_donor(context: Context) -> Donor | None:
     )
 
 
+def _refuse_unknown(
+    context: Context, section: type[Section], graft: str | None, keys: Keys
+) -> None:
+    """Complain about keys that are neither the section's own nor cells per kg of a graft."""
+    known = [*known_keys(section, ()), *_per_names(context, graft)]
+    if context.problems.is_in_doubt("grafts"):
+        return
+    written = context.raw(*keys)
+    for key in written if isinstance(written, dict) else ():
+        if key not in known:
+            context.problems.add_unknown_key(keys, key, known)
+
+
 def _cells_per_kg(
     context: Context, extra: dict[str, object], graft: str | None, keys: Keys
 ) -> dict[str, float]:
@@ -136,10 +172,6 @@ def _cells_per_kg(
     found = {}
     for key, value in extra.items():
         if key not in wanted:
-            fixed = ("relation", "age", "hla", "kir") if graft is None else ("at", "infuse")
-            known = [*fixed, *wanted]
-            tail = did_you_mean(key, known)
-            context.problems.add((*keys, key), f"unknown key '{key}'{tail}", at_key=True)
             continue
         with context.problems.at(*keys, key):
             is_bare = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -148,10 +180,14 @@ def _cells_per_kg(
 
 
 def _per_names(context: Context, graft: str | None) -> list[str]:
-    grafts = context.raw("grafts") or {}
-    chosen = grafts.values() if graft is None else [grafts.get(graft)]
-    items = [item for content in chosen if isinstance(content, list) for item in content]
-    return list(dict.fromkeys(str(i["per"]) for i in items if isinstance(i, dict) and "per" in i))
+    found: dict[str, None] = {}
+    for name, content in (context.raw("grafts") or {}).items():
+        if graft in (None, name) and isinstance(content, list):
+            for i in range(len(content)):
+                section = context.problems.check(GraftSection, ("grafts", name, i))
+                if section is not None:
+                    found[section.per] = None
+    return list(found)
 
 
 def read_fractions(context: Context, patient: Patient | None, donor: Donor | None) -> None:
@@ -231,12 +267,15 @@ class Protocol:
         self.doses: list[Dose] = []
         self.infusions: list[Infusion] = []
         self.resets: list[Reset] = []
+        self._late: list[Keys] = []
+        self._late_messages: list[str] = []
         written = context.raw("protocol") or []
         if not isinstance(written, list):
             context.problems.add(("protocol",), f"expected a list, got {shown(written)}")
             written = []
         for i, item in enumerate(written):
             self._read_line(item, ("protocol", i))
+        self._refuse_late()
         self.doses.sort(key=lambda dose: dose.start_h)
         self.infusions.sort(key=lambda infusion: infusion.at_h)
         self.resets.sort(key=lambda reset: reset.at_h)
@@ -251,6 +290,7 @@ class Protocol:
             if give is not None:
                 self._give(give, keys)
         elif "infuse" in words:
+            _refuse_unknown(self.context, InfuseSection, str(words["infuse"]), keys)
             infuse = problems.check(InfuseSection, keys)
             if infuse is not None:
                 self._infuse(infuse, keys)
@@ -278,9 +318,11 @@ class Protocol:
                 times=section.times,
             )
             try:
-                self.doses += expand(order, drug.dosing, self.patient, self.run.until_h)
+                self.doses += expand(
+                    order, drug.dosing, self.patient, self.run.until_h, drug.highest_a_day
+                )
             except ProtocolError as error:
-                self.context.problems.add((*keys, error.key), str(error))
+                self._refuse(error, keys)
 
     def _infuse(self, section: InfuseSection, keys: Keys) -> None:
         problems = self.context.problems
@@ -291,35 +333,78 @@ class Protocol:
             here = _cells_per_kg(self.context, section.model_extra or {}, name, keys)
             per_kg = (self.donor.cells_per_kg if self.donor else {}) | here
             weight = self.patient.weight_kg if self.patient else 0.0
-            if weight <= 0:
-                raise WordError("expected a patient with a weight, for doses of cells are per kg")
             cells = []
             for part, product, factor in self.grafts.parts[name]:
-                if part.per not in per_kg:
-                    raise WordError(
-                        f"missing '{part.per}' (cells per kg) in 'donor' or in this line; "
-                        "write 0 for none"
-                    )
-                number = per_kg[part.per] * weight * part.share * factor
+                number = per_kg.get(part.per, 0.0) * weight * part.share * factor
                 if number > 0:
                     cells.append((part.into, product, number))
+            self._refuse_incomplete([p.per for p, *_ in self.grafts.parts[name]], per_kg, keys)
             try:
+                if weight <= 0:
+                    message = "expected a patient with a weight, for doses of cells are per kg"
+                    raise ProtocolError("infuse", message, ("patient", "weight"))
                 for time in repeats(section.at, section.every, section.times, self.run.until_h):
                     self.infusions.append(Infusion(time, name, tuple(cells)))
             except ProtocolError as error:
-                problems.add((*keys, error.key), str(error))
+                self._refuse(error, keys)
+
+    def _refuse_incomplete(self, wanted: list[str], per_kg: dict[str, float], keys: Keys) -> None:
+        """Complain once about all numbers of cells that are neither in the line nor the donor's."""
+        problems = self.context.problems
+        missing = [
+            per
+            for per in dict.fromkeys(wanted)
+            if per not in per_kg
+            and not problems.is_in_doubt("donor", per)
+            and not problems.is_in_doubt(*keys, per)
+        ]
+        if missing:
+            words = " and ".join(f"'{per}'" for per in missing)
+            message = f"missing {words} (cells per kg) in 'donor' or in this line; write 0 for none"
+            problems.add((*keys, "infuse"), message)
+            for per in missing:
+                problems.doubt(("donor", per))
+
+    def _refuse(self, error: ProtocolError, keys: Keys) -> None:
+        """Complain about a line, unless a word of it or what it hangs on is in doubt."""
+        if isinstance(error, TooLate):
+            self._late.append((*keys, error.key))
+            self._late_messages.append(str(error))
+            return
+        problems = self.context.problems
+        is_patient = bool(error.about) and self.patient is not None
+        where: Keys = ("patient",) if is_patient else (*keys, error.key)
+        problems.add(where, str(error), at_key=is_patient, of=[keys, *error.about])
+        for about in error.about:
+            problems.doubt(about)
+
+    def _refuse_late(self) -> None:
+        """Lines after the end of the run: one is moved, several mean another end."""
+        if not self._late:
+            return
+        problems, end = self.context.problems, ("run", "until")
+        place = problems.latest(self._late[0], end)
+        if place != end and len(self._late) == 1:
+            problems.add(place, self._late_messages[0], of=[place[:-1], end])
+            return
+        lines = sorted({problems.tree.locate(keys).line for keys in self._late})
+        message = (
+            f"expected an end after everything in the protocol, got {self.run.until_h / 24:g} d; "
+            f"make it later or move line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))}"
+        )
+        problems.add(end, message)
 
     def _set(self, section: SetSection, keys: Keys) -> None:
         problems = self.context.problems
-        if section.at >= self.run.until_h:
-            problems.add((*keys, "at"), "expected a time before the end of the run")
+        try:
+            list(repeats(section.at, None, 1, self.run.until_h))
+        except ProtocolError as error:
+            self._refuse(error, keys)
         for text, number in section.set.items():
             with problems.at(*keys, "set", text):
-                place, cells = parse_place(text, self.context.names["compartments"])
+                place, cells = self.context.place(text, "blood.prey")
                 compartment = self.context.compartments.get(place)
                 if compartment is not None and compartment.kind != "mixed":
                     raise WordError(f"expected a mixed compartment, '{place}' is a lattice")
-                if cells is None:
-                    raise WordError(f"expected compartment.cells such as {place}.prey")
                 product = parse_species(cells, self.context.vocabulary)
                 self.resets.append(Reset(section.at, place, product, number))

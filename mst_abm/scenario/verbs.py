@@ -14,7 +14,6 @@ from mst_abm.scenario.patterns import (
     SAME,
     SAME_PRODUCT,
     parse_pattern,
-    parse_place,
     parse_product,
     split_arrow,
     split_plus,
@@ -84,6 +83,12 @@ def _outcomes(
     return tuple(found)
 
 
+def _expected(context: Context, keys: Keys, others: tuple[str, ...], message: str) -> WordError:
+    """The error that something is missing; silent where one of ``others`` is there, but wrong."""
+    is_there = any(context.problems.is_in_doubt(*keys, key) for key in others)
+    return WordError("" if is_there else f"expected {message}")
+
+
 def _refuse_both(section: RuleSection, right: str | None) -> None:
     if right is not None and section.outcomes is not None:
         raise WordError("expected either '->' or 'outcomes', got both")
@@ -121,7 +126,8 @@ def _read_become(context: Context, section: RuleSection, parts: Parts, keys: Key
         _refuse_both(section, right)
         if section.outcomes is None:
             if right is None and not section.counters:
-                raise WordError("expected 'A -> B', 'outcomes' or 'counters'")
+                others = ("outcomes", "counters")
+                raise _expected(context, keys, others, "'A -> B', 'outcomes' or 'counters'")
             parts.is_good = False
             product = _product(context, right or SAME, actor, section.counters, keys)
             parts.outcomes, parts.is_good = (Outcome(1.0, (product,)),), True
@@ -159,7 +165,7 @@ def _read_divide(context: Context, section: RuleSection, parts: Parts, keys: Key
         text: str | None, counters: Mapping[str, object], here: Keys
     ) -> tuple[Product, ...]:
         if text is None:
-            raise WordError(f"missing 'daughters'; expected {words}")
+            raise _expected(context, here, ("daughters",), f"'daughters', {words}")
         texts = split_plus(text, 2, words)
         return tuple(_product(context, t, parts.actor, counters, here) for t in texts)
 
@@ -170,7 +176,7 @@ def _read_divide(context: Context, section: RuleSection, parts: Parts, keys: Key
         if section.outcomes is None:
             parts.is_good = False
             if right is None:
-                raise WordError("expected 'A -> B + C' or 'outcomes'")
+                raise _expected(context, keys, ("outcomes",), "'A -> B + C' or 'outcomes'")
             parts.outcomes = (Outcome(1.0, daughters(right, section.counters, keys)),)
             parts.is_good = True
     if parts.actor is not None and section.outcomes is not None:
@@ -226,7 +232,7 @@ def _read_contact(context: Context, section: RuleSection, parts: Parts, keys: Ke
         if section.outcomes is None:
             parts.is_good = False
             if right is None:
-                raise WordError("expected 'A + B -> C + D' or 'outcomes'")
+                raise _expected(context, keys, ("outcomes",), "'A + B -> C + D' or 'outcomes'")
             results = split_plus(right, 2, "two results such as 'A + empty'")
             products = (
                 parse_product(results[0], vocabulary, parts.actor),
@@ -246,7 +252,8 @@ def _read_leave(context: Context, section: RuleSection, parts: Parts, keys: Keys
         _refuse_both(section, right)
         given = [right is not None, section.outcomes is not None, section.emit is not None]
         if sum(given) != 1:
-            raise WordError("expected one of 'A -> compartment', 'outcomes' and 'emit'")
+            words = "one of 'A -> compartment', 'outcomes' and 'emit'"
+            raise _expected(context, keys, ("outcomes", "emit"), words)
         if section.emit is None:
             _refuse_static(context, parts.actor)
         if right is not None:
@@ -269,9 +276,7 @@ def _read_leave(context: Context, section: RuleSection, parts: Parts, keys: Keys
         parts.outcomes = (Outcome(1.0, (SAME_PRODUCT,)),)
         parts.is_good = False
         with context.problems.at(*keys, "emit", "to"):
-            place, cells = parse_place(section.emit.to, context.names["compartments"])
-            if cells is None:
-                raise WordError(f"expected compartment.cells such as {place}.platelet")
+            place, cells = context.place(section.emit.to, "blood.platelet")
             product = parse_product(cells, context.vocabulary, None)
             parts.extra["emits"] = (place, product, section.emit.yield_)
             parts.goes_to.add(place)
@@ -287,7 +292,7 @@ def _departure(
     parts: Parts,
     keys: Keys,
 ) -> Outcome:
-    place, cells = parse_place(text, context.names["compartments"])
+    place, cells = context.place_or_cells(text)
     product = parse_product(cells or SAME, context.vocabulary, parts.actor, counters)
     parts.goes_to.add(place)
     context.entries.append((keys, place, product, parts.actor))
@@ -312,19 +317,32 @@ def _read_arrive(context: Context, section: RuleSection, parts: Parts, keys: Key
                 (*keys, "modifiers", i),
                 "expected a signal: cells from outside have no place and no counters yet",
             )
+    add_at(context, section, parts, keys)
+    if section.batch > 1 and not is_outside:
+        context.problems.add(
+            (*keys, "batch"),
+            "expected only beside from: outside",
+            at_key=True,
+            of=[(*keys, "batch"), (*keys, "from")],
+        )
+        return
+    _check_arrival(context, section, is_outside, keys)
+
+
+def _check_arrival(context: Context, section: RuleSection, is_outside: bool, keys: Keys) -> None:
+    """Cells arrive from the pool at a lattice, from outside in a mixed compartment."""
+    about = [(*keys, "in"), (*keys, "from")]
     wanted = "mixed" if is_outside else "lattice"
     if section.in_ is None:
         message = f"missing 'in'; expected the {wanted} compartment in which cells arrive"
-        context.problems.add(keys, message)
+        context.problems.add(keys, message, of=about)
     for name in section.in_ or ():
         compartment = context.compartments.get(name)
         if compartment is not None and compartment.kind != wanted:
             hint = "cells enter a mixed compartment by themselves" if wanted == "lattice" else ""
             message = f"expected a {wanted} compartment, '{name}' is {compartment.kind}"
-            context.problems.add((*keys, "in"), f"{message}; {hint}" if hint else message)
-    if section.batch > 1 and not is_outside:
-        context.problems.add((*keys, "batch"), "expected only beside from: outside", at_key=True)
-    add_at(context, section, parts, keys)
+            message = f"{message}; {hint}" if hint else message
+            context.problems.add((*keys, "in"), message, of=about)
 
 
 READERS: dict[str, Callable[[Context, RuleSection, Parts, Keys], None]] = {
