@@ -19,7 +19,7 @@ bench: $(TEST_STAMP)
 	$(BIN)/python -m benchmarks
 
 verify: $(TEST_STAMP)
-	$(BIN)/python -m pytest -m verify
+	$(BIN)/python -m pytest -m "proof or verify" --proofs out/verify $(if $(SEED),--seed $(SEED))
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -70,6 +70,33 @@ LATTICE = {
     "static effector": Size(2, 0.0305),
     "serial killer": Size(4, 0.0312),
 }
+#: What the statistics of a case are, for the report; others are numbered there.
+STATISTICS = {
+    "birth-death": ("mean", "variance"),
+    "critical": ("mean", "variance", "extinct"),
+    "pure birth": ("mean", "undivided"),
+    "immigration-death": ("mean", "variance"),
+    "batch immigration": ("mean, t = 5", "variance, t = 5", "mean, t = 50", "variance, t = 50"),
+    "scheduled reset": ("mean before", "mean after", "variance after"),
+    "death counter": ("mean", "mean of deaths"),
+    "logistic": ("mean, t = 5", "mean, t = 10", "mean, t = 20"),
+    "Luria-Delbruck": ("P(0)", "P(1)", "P(2)", "P(3)"),
+    "Moran": ("taken over",),
+    "Erlang 1": ("mean, t = 48", "mean, t = 96"),
+    "Erlang 5": ("mean, t = 48", "mean, t = 96"),
+    "Erlang 20": ("mean, t = 48", "mean, t = 96"),
+    "drug kill": ("mean", "variance"),
+    "conjugation": ("mean, t = 1", "mean, t = 5", "mean, t = 10", "mean, t = 20"),
+    "complete graph": (
+        "mean, t = 1", "extinct, t = 1", "mean, t = 2", "extinct, t = 2", "mean, t = 4",
+        "extinct, t = 4",
+    ),
+    "free walk": ("square displacement", "drift in x", "drift in y", "product of x and y"),
+    "Eden": ("mean", "variance"),
+    "Eden vacant": ("mean",),
+    "static effector": ("mean", "variance"),
+    "serial killer": ("all dead, t = 4", "t = 8", "t = 12", "t = 16"),
+}  # fmt: skip
 #: Small boxes against their Markov chains; up to 12 statistics a box, the control is in its first rate.
 EXACT = Size(50, 0.05, error=0.10)
 CONDITIONS = {
