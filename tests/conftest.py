@@ -42,6 +42,8 @@ class Gatherer:
         self.report = Report(asked, os.environ.get(SEED_VARIABLE, ""))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if not {"proof", "verify"} & set(report.keywords):
+            return
         if report.when == "call":
             rows = [value for name, value in report.user_properties if name == proof.PROPERTY]
             self.report.add(report.nodeid, report.outcome, report.duration, rows)

@@ -71,8 +71,17 @@ def note_same_bits(case: str, events: int) -> None:
 
 
 def note_curve(
-    case: str, x: Sequence[float], found: Sequence[float], exact: Sequence[float], *, of: str
+    case: str,
+    x: Sequence[float],
+    found: Sequence[float],
+    exact: Sequence[float],
+    *,
+    of: str,
+    exact_x: Sequence[float] | None = None,
 ) -> None:
-    """A course to be drawn against the exact one; ``of`` labels the axis, x is in hours."""
-    columns = {"x": x, "found": found, "exact": exact}
+    """A course to be drawn against the exact one; ``of`` labels the axis, x is in hours.
+
+    ``exact_x``: hours of the exact course where they are others than those of the simulated one.
+    """
+    columns = {"x": x, "found": found, "exact": exact, "exact_x": x if exact_x is None else exact_x}
     note("curve", case, of=of, **{k: np.asarray(v, float).tolist() for k, v in columns.items()})

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 LIBRARIES = (
     "mst-abm", "numpy", "numba", "llvmlite", "scipy", "pytest", "libroadrunner", "python-libsbml",
 )  # fmt: skip
-MOST_CURVES = 9
+MOST_CURVES = 16
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Report:
     rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     failed: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    silent: list[str] = field(default_factory=list)
     passed: int = 0
     seconds: float = 0.0
 
@@ -40,6 +41,8 @@ class Report:
         self.passed += outcome == "passed"
         if outcome == "failed":
             self.failed.append(test)
+        elif outcome == "passed" and not rows:
+            self.silent.append(test)
         for row in rows:
             self.rows[row["family"]].append(row)
 
@@ -51,6 +54,9 @@ class Report:
             parts.append(section(family, rows))
             if draw(folder / f"{family}.png", family, rows):
                 parts.append(f"![{family}]({family}.png)\n")
+        if self.silent:
+            tests = "\n".join(f"- {test}" for test in self.silent)
+            parts.append(f"## Passed, without statistics\n\n{tests}\n")
         page = folder / "report.md"
         page.write_text("\n".join(parts), encoding="utf-8")
         return page
@@ -167,9 +173,9 @@ def draw(path: Path, family: str, rows: list[Row]) -> bool:
     agreements = of_kind(rows, "agreement")
     if not marks and not agreements:
         return False
-    cases = list(dict.fromkeys(row["case"] if "z" in row else row["test"] for row in rows))
+    cases = list(dict.fromkeys(row["case"] for row in marks))
     across = math.ceil(math.sqrt(len(curves)))
-    height = max(3.0, 0.24 * len(cases) + 1.5, 2.4 * across)
+    height = max(3.0, 0.24 * len(cases or agreements) + 1.5, 2.4 * across)
     figure = Figure(figsize=(7.0 + 3.0 * across, height), layout="constrained")
     FigureCanvasAgg(figure)
     left, *right = (
@@ -219,7 +225,9 @@ def draw_agreements(axes, family: str, rows: list[Row]) -> None:
 
 
 def draw_curve(axes, row: Row) -> None:
-    axes.plot(row["x"], row["exact"], ":", color="0.5", lw=1, marker="+", ms=8, label="exact")
+    is_sparse = len(row["exact_x"]) == len(row["x"])
+    line = {"ls": ":", "marker": "+", "ms": 8} if is_sparse else {"ls": "-"}
+    axes.plot(row["exact_x"], row["exact"], color="0.5", lw=1, label="exact", **line)
     axes.plot(row["x"], row["found"], "o", ms=3, color="C0", label="simulated")
     axes.set_title(row["case"], fontsize=7)
     axes.set_ylabel(row["of"], fontsize=7)

@@ -37,6 +37,7 @@ def test_the_report_puts_the_largest_first(request: pytest.FixtureRequest, tmp_p
     report = Report(asked="fresh", seed="12345")
     report.add("a::b", "passed", 1.5, noted(request))
     report.add("a::c", "failed", 0.5, [])
+    report.add("a::e", "passed", 0.5, [])
     report.skipped["a::d"] = "no such program"
     page = report.write(tmp_path).read_text(encoding="utf-8")
     values = [float(z) for z in re.findall(r"\| ([+-]\d\.\d\d) \|", page)]
@@ -44,6 +45,7 @@ def test_the_report_puts_the_largest_first(request: pytest.FixtureRequest, tmp_p
     assert "seed: 12345 (fresh)" in page
     assert "1 of 2 negative controls failed as they must" in page
     assert "| calm | death +2% | 1.0 | 4.89 | 10,000 | **NO** |" in page
+    assert "without statistics\n\n- a::e\n" in page
     assert "FAILED: a::c" in page and "skipped: a::d: no such program" in page
     assert (tmp_path / "proof_report.png").stat().st_size > 10_000
 

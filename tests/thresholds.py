@@ -99,6 +99,23 @@ STATISTICS = {
 }  # fmt: skip
 #: Small boxes against their Markov chains; up to 12 statistics a box, the control is in its first rate.
 EXACT = Size(50, 0.05, error=0.10)
+#: Against another simulator: two samples, hence twice the number on each side. ``delta``: shift of the
+#: mean by the rate equations with one rate changed, in standard deviations at the original size.
+RIVALS = {
+    "birth-death": Size(4, 0.155, error=0.05),  # death
+    "predator-prey": Size(8, 0.21, error=0.05),  # death of hunters
+    "conjugation": Size(8, 0.117, error=0.05),  # release
+    "two compartments": Size(8, 0.087, error=0.05),  # death in the first
+    "epidemic": Size(12, 0.085, error=0.05),  # death
+    "outcomes": Size(12, 0.112, error=0.05),  # second contact
+    "signalling": Size(4, 0.28, error=0.05),  # death
+}
+#: The same models SCALE times as large against rate equations: noise falls as its square root, the
+#: error of the rate equations themselves is below 0.1 standard errors of the mean.
+SCALE = 100.0
+RIVALS_LARGE = Size(6, 0.085 * SCALE**0.5, error=0.05)
+#: Probability of a battery's statistic at either end that fails; 70 of them.
+BATTERY_P = 5e-9
 CONDITIONS = {
     "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
 }
