@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 TEST_STAMP := $(VENV)/.installed-test
+RIVALS_STAMP := $(VENV)/.installed-rivals
 
 .PHONY: run test bench verify lint clean
 
@@ -18,8 +19,9 @@ test: $(TEST_STAMP)
 bench: $(TEST_STAMP)
 	$(BIN)/python -m benchmarks
 
-verify: $(TEST_STAMP)
-	$(BIN)/python -m pytest -m verify
+# SEED=number, or SEED=fresh; without it the fixed seeds of `make test`
+verify: $(RIVALS_STAMP)
+	$(BIN)/python -m pytest -m "proof or verify" --proofs out/verify $(if $(SEED),--seed $(SEED))
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -38,3 +40,7 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $(STAMP) $@
+
+$(RIVALS_STAMP): $(TEST_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[rivals]'
+	touch $@

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import numpy as np
+import proof
 import pytest
 from exact import Box, anywhere, mixture
 from thresholds import EXACT
@@ -15,6 +16,8 @@ from worlds import box, lattice, mixed, plain, rule, started, world
 from mst_abm.model.compile import compile_model
 from mst_abm.model.definition import InitialCells, Product
 from mst_abm.scenario.definition import Scenario
+
+pytestmark = pytest.mark.proof
 
 
 def filled(scenario: Scenario, cells: dict[str, int]) -> Scenario:
@@ -224,7 +227,7 @@ def test_fixed_model(name: str) -> None:
     scenario, times = filled(scenario, cells), [1.0, 2.0]
     laws = exact_laws(scenario, cells, times, packed)
     values = z_values(scenario, laws, times, EXACT.n)
-    assert values and max(map(abs, values)) < EXACT.z, (name, values)
+    proof.holds(name, values, EXACT.z, EXACT.n)
 
 
 @pytest.mark.parametrize("name", FIXED)
@@ -234,7 +237,7 @@ def test_fixed_model_control(name: str) -> None:
     scenario, times = filled(scenario, cells), [1.0, 2.0]
     laws = exact_laws(scenario, cells, times, packed)
     values = z_values(rates(scenario, 1.0 + EXACT.error, 0), laws, times, EXACT.n)
-    assert max(map(abs, values)) > EXACT.z, (name, values)
+    proof.is_caught(name, f"first rate {EXACT.error:+.0%}", values, EXACT.z, EXACT.n)
 
 
 def random_model(number: int) -> tuple[Scenario, dict[str, int]]:
@@ -310,4 +313,4 @@ def test_random_model(number: int) -> None:
     scenario, cells = random_model(number)
     scenario, times = filled(scenario, cells), [0.5, 2.0]
     values = z_values(scenario, exact_laws(scenario, cells, times), times, EXACT.n)
-    assert values and max(map(abs, values)) < EXACT.z, (number, values)
+    proof.holds(f"random {number}", values, EXACT.z, EXACT.n)

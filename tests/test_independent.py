@@ -7,18 +7,22 @@ cancel there. Here the expected numbers come from the rule as written.
 from __future__ import annotations
 
 import numpy as np
+import proof
+import pytest
 from scipy.linalg import expm
 from scipy.stats import chi2
-from worlds import lattice, mixed, rule, world
+from worlds import lattice, mixed, rule, seed_of, world
 
 from mst_abm.runs.simulation import Simulation, simulate
+
+pytestmark = pytest.mark.proof
 
 N = 20_000
 LIMIT = 4.89  # two-sided 1e-6 for one statistic
 
 
 def run(scenario, n: int, *, seed: int) -> Simulation:
-    return simulate(scenario, replicates=n, seed=seed)
+    return simulate(scenario, replicates=n, seed=seed_of(seed))
 
 
 def z(values: np.ndarray, mean: float) -> float:
@@ -36,9 +40,10 @@ def pair_survival(rate: float, seed: int = 1) -> np.ndarray:
 
 def test_a_pair_of_equals_meets_at_the_rate_of_the_rule_not_at_twice_that():
     alive = pair_survival(0.5)
-    assert abs(z(alive, np.exp(-0.5 * 1.5))) < LIMIT
+    proof.holds("pair of equals", [z(alive, np.exp(-0.5 * 1.5))], LIMIT, N, ["alive"])
     # negative control: both cells acting at the full rate
-    assert abs(z(alive, np.exp(-2 * 0.5 * 1.5))) > 2 * LIMIT
+    doubled = [z(alive, np.exp(-2 * 0.5 * 1.5))]
+    proof.is_caught("pair of equals", "rate doubled", doubled, 2 * LIMIT, N)
 
 
 def annihilation_mean(k: float, start: int, t: float) -> float:
@@ -55,8 +60,9 @@ def test_mass_action_annihilation_follows_its_chain():
     scenario = world(rules, {"pot": space}, {"pot": {"a": 40}}, types={"a": {}}, until=5.0)
     left = run(scenario, N, seed=2).counts["pot"][:, 1:].sum(axis=1)
     # neighbours x rate / room for every pair
-    assert abs(z(left, annihilation_mean(6 * 0.1 / 100.0, 40, 5.0))) < LIMIT
-    assert abs(z(left, annihilation_mean(1.05 * 6 * 0.1 / 100.0, 40, 5.0))) > LIMIT
+    right, wrong = (annihilation_mean(f * 6 * 0.1 / 100.0, 40, 5.0) for f in (1.0, 1.05))
+    proof.holds("annihilation", [z(left, right)], LIMIT, N, ["mean"])
+    proof.is_caught("annihilation", "rate +5%", [z(left, wrong)], LIMIT, N)
 
 
 def landing(occupied: int, seed: int) -> np.ndarray:
@@ -112,7 +118,9 @@ def test_a_hand_over_between_shares_keeps_the_mean():
         scenario = world(rules, spaces, {"here": {"a": 20}}, types={"a": {}}, until=1.0)
         got = run(scenario, N, seed=5).counts["there"][:, 1:].sum(axis=1)
         fraction = expected - np.floor(expected)
-        assert abs(z(got, 20 * expected)) < LIMIT
+        case = f"hand-over of {share}"
+        proof.holds(case, [z(got, 20 * expected)], LIMIT, N, ["mean"])
         variance = 20 * fraction * (1 - fraction)
         assert abs(got.var() / variance - 1.0) < LIMIT * np.sqrt(2.0 / N) * 1.2
-        assert abs(z(got, 20 * np.round(expected))) > LIMIT
+        rounded = [z(got, 20 * np.round(expected))]
+        proof.is_caught(case, "copies rounded alike", rounded, LIMIT, N)

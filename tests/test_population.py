@@ -11,10 +11,13 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import proof
 import pytest
 from scipy.linalg import expm
-from thresholds import POPULATION, Size
+from thresholds import POPULATION, STATISTICS, Size
 from worlds import column, mixed, plain, rule, started, world
+
+pytestmark = pytest.mark.proof
 
 #: Changes of rates by name; a case looks its own rates up with ``wrong.get(name, 1.0)``.
 Wrong = dict[str, float]
@@ -38,6 +41,23 @@ def dish(rules: list, initial: dict, *, until: float, types: dict | None = None,
     space = more.pop("space", mixed())
     kinds = types or plain(*initial)
     return world(rules, {"dish": space}, {"dish": initial}, types=kinds, until=until, **more)
+
+
+def course(
+    name: str, sim, cells: Callable[[], np.ndarray], exact, wrong: Wrong, of: str = "cells"
+) -> list[float]:
+    """Means at several times against (time, mean, sd or None), noted as a curve when right."""
+    values, times, found, means = [], [], [], []
+    for t, mean, sd in exact:
+        sim.advance(t)
+        x = cells()
+        values.append(z(x, mean, sd))
+        times.append(t)
+        found.append(float(np.mean(x)))
+        means.append(mean)
+    if not wrong:
+        proof.note_curve(name, times, found, means, of=of)
+    return values
 
 
 def birth_death(n: int, wrong: Wrong, *, birth: float, death: float, start: int, t: float):
@@ -162,11 +182,8 @@ def logistic(n: int, wrong: Wrong) -> list[float]:
         rule("die", "x", 0.1 * wrong.get("death", 1.0)),
     ]
     sim = started(dish(rules, {"x": 5}, space=mixed(capacity=50), until=20.0, record=5.0), n)
-    values = []
-    for t, mean, sd in ((5.0, 19.9976, 6.675), (10.0, 34.2269, 5.840), (20.0, 39.7613, 3.352)):
-        sim.advance(t)
-        values.append(z(column(sim, "dish", "x"), mean, sd))
-    return values
+    exact = ((5.0, 19.9976, 6.675), (10.0, 34.2269, 5.840), (20.0, 39.7613, 3.352))
+    return course("logistic", sim, lambda: column(sim, "dish", "x"), exact, wrong)
 
 
 LURIA_END, LURIA_STEP, LURIA_BATCH = 9.0, 0.2, 2000
@@ -272,12 +289,11 @@ def erlang_cycle(n: int, wrong: Wrong, k: int) -> list[float]:
     rules.append(rule("divide", f"{last} -> {first} + {first}", fast))
     types = {"cell": {"axes": {"stage": stages}}}
     sim = started(dish(rules, {first: 20}, types=types, until=96.0, record=48.0), n)
-    values = []
-    for t in (48.0, 96.0):
-        sim.advance(t)
-        mean = 20.0 * expm(erlang_generator(k, rate) * t)[:, 0].sum()
-        values.append(z(sim.counts["dish"].sum(axis=1).astype(float), mean))
-    return values
+    generator = erlang_generator(k, rate)
+    exact = [(t, 20.0 * expm(generator * t)[:, 0].sum(), None) for t in (48.0, 96.0)]
+    return course(
+        f"Erlang {k}", sim, lambda: sim.counts["dish"].sum(axis=1).astype(float), exact, wrong
+    )
 
 
 def drug_kill(n: int, wrong: Wrong) -> list[float]:
@@ -344,11 +360,14 @@ def conjugation(n: int, wrong: Wrong) -> list[float]:
         record=1.0,
     )
     sim = started(scenario, n)
-    values = []
-    for t, mean, sd in zip(CONJUGATION_TIMES, *conjugation_exact(), strict=True):
-        sim.advance(t)
-        values.append(z(column(sim, "dish", "t") + column(sim, "dish", "c"), mean, sd))
-    return values
+    exact = zip(CONJUGATION_TIMES, *conjugation_exact(), strict=True)
+    return course(
+        "conjugation",
+        sim,
+        lambda: column(sim, "dish", "t") + column(sim, "dish", "c"),
+        exact,
+        wrong,
+    )
 
 
 CASES: dict[str, tuple[Callable[[int, Wrong], list[float]], tuple[str, ...]]] = {
@@ -371,12 +390,12 @@ CONTROLS = [(name, rate) for name, (_, rates) in CASES.items() for rate in rates
 def check(name: str, size: Size, n: int, run: Callable[[int, Wrong], list[float]]) -> None:
     values = run(n, {})
     assert len(values) <= max(size.statistics, 1)
-    assert max(map(abs, values)) < size.z, f"{name}: Z = {values}, allowed {size.z}, n = {n}"
+    proof.holds(name, values, size.z, n, STATISTICS.get(name, ()))
 
 
 def check_control(name: str, rate: str, error: float, size: Size, n: int, run) -> None:
     values = run(n, {rate: 1.0 + error})
-    assert max(map(abs, values)) > size.z, f"{name}: {error:+.0%} in {rate} not seen, Z = {values}"
+    proof.is_caught(name, f"{rate} {error:+.0%}", values, size.z, n)
 
 
 @pytest.mark.parametrize("name", CASES)

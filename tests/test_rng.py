@@ -10,11 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import plain_random as plain
+import proof
 import pytest
 from thresholds import CONDITIONS, FIFTY
+from worlds import seed_of
 
 from mst_abm.engine import numbers, rng
 from mst_abm.engine.kernel import entry
+
+pytestmark = pytest.mark.proof
 
 KNOWN = json.loads((Path(__file__).parent / "random123_kat.json").read_text())["vectors"]
 
@@ -203,8 +207,14 @@ def stream(seed: int, replicate: int, window: int, space: int, n: int) -> dict[s
     return {name: np.concatenate(list_) for name, list_ in parts.items()}
 
 
-BASE = {"seed": 1, "replicate": 0, "window": 1, "space": 0}
-NEIGHBOURS = [{"seed": 2}, {"seed": 1 + 2**32}, {"replicate": 1}, {"window": 2}, {"space": 1}]
+BASE = {"seed": seed_of(1), "replicate": 0, "window": 1, "space": 0}
+NEIGHBOURS = [
+    {"seed": seed_of(2)},
+    {"seed": seed_of(1) + 2**32},
+    {"replicate": 1},
+    {"window": 2},
+    {"space": 1},
+]
 
 
 def test_neighbouring_streams_are_uncorrelated() -> None:
@@ -217,12 +227,19 @@ def test_neighbouring_streams_are_uncorrelated() -> None:
     base = stream(**BASE, n=n)
     for change in NEIGHBOURS:
         other = stream(**(BASE | change), n=n)
-        for mine, theirs in itertools.product(base, other):
-            for lag in (0, 1):
-                r = np.corrcoef(base[mine][: n - lag], other[theirs][lag:])[0, 1]
-                assert abs(r) < FIFTY / math.sqrt(n), (change, mine, theirs, lag)
-    for a, b in itertools.combinations(base, 2):
-        assert abs(np.corrcoef(base[a], base[b])[0, 1]) < FIFTY / math.sqrt(n), (a, b)
+        values = {
+            f"{mine}, {theirs}, lag {lag}": math.sqrt(n)
+            * np.corrcoef(base[mine][: n - lag], other[theirs][lag:])[0, 1]
+            for mine, theirs in itertools.product(base, other)
+            for lag in (0, 1)
+        }
+        case = "neighbouring " + ", ".join(f"{k} {v}" for k, v in change.items())
+        proof.holds(case, [*values.values()], FIFTY, n, [*values])
+    values = {
+        f"{a}, {b}": math.sqrt(n) * np.corrcoef(base[a], base[b])[0, 1]
+        for a, b in itertools.combinations(base, 2)
+    }
+    proof.holds("draws of one candidate", [*values.values()], FIFTY, n, [*values])
 
 
 def test_correlation_control() -> None:
@@ -230,7 +247,8 @@ def test_correlation_control() -> None:
     n = CONDITIONS["uncorrelated"]
     a, b = stream(**BASE, n=n)["choice"], stream(**(BASE | {"window": 2}), n=n)["choice"]
     shared = np.where(np.arange(n) % 100 == 0, a, b)
-    assert abs(np.corrcoef(a, shared)[0, 1]) > FIFTY / math.sqrt(n)
+    value = math.sqrt(n) * np.corrcoef(a, shared)[0, 1]
+    proof.is_caught("neighbouring window 2", "1 draw in 100 shared", [value], FIFTY, n)
 
 
 def test_draws_have_their_distributions() -> None:
@@ -238,6 +256,7 @@ def test_draws_have_their_distributions() -> None:
     n = CONDITIONS["uncorrelated"]
     draws = stream(**BASE, n=n)
     draws["direction"] = (draws["direction"] + 0.5) / 2.0**32
+    values = {}
     for name, x in draws.items():
         for k in (1, 2, 3, 4):
             if name == "waiting":
@@ -245,5 +264,5 @@ def test_draws_have_their_distributions() -> None:
             else:
                 mean, second = Fraction(1, k + 1), Fraction(1, 2 * k + 1)
             sd = math.sqrt(second - mean**2)
-            z = (np.mean(x**k) - float(mean)) / (sd / math.sqrt(n))
-            assert abs(z) < FIFTY, (name, k, z)
+            values[f"{name}^{k}"] = (np.mean(x**k) - float(mean)) / (sd / math.sqrt(n))
+    proof.holds("distributions of draws", [*values.values()], FIFTY, n, [*values])

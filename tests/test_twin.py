@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import proof
 import pytest
 from busy_body import busy_body
 from twin import Twin
@@ -18,6 +19,8 @@ import mst_abm
 from mst_abm import load_scenario
 from mst_abm.runs.simulation import Simulation
 from mst_abm.scenario.definition import Scenario
+
+pytestmark = pytest.mark.proof
 
 HERE = Path(__file__).parent
 UNTIL = 4.0
@@ -92,6 +95,7 @@ def agree(scenario: Scenario, *, replicates: int = 2, events: int = 50) -> Simul
     for r in range(replicates):
         compare(sim, r, follow(sim, r, sim._interval))
     assert sim.statistics["executed"] >= events, "too little happened to compare"
+    proof.note_same_bits("engine and twin", sim.statistics["executed"])
     return sim
 
 
@@ -450,6 +454,7 @@ def test_interpreter_and_compiler_agree(case: str) -> None:
         env=os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(path)},
     )
     assert told.stdout.split() == [sim.digest(), str(sim.statistics["executed"])]
+    proof.note_same_bits("compiler and interpreter", sim.statistics["executed"])
 
 
 @pytest.mark.verify
@@ -463,3 +468,4 @@ def test_patient_for_half_an_hour() -> None:
     sim.advance(0.5)
     compare(sim, 0, follow(sim, 0, sim._interval))
     assert sim.statistics["executed"] > 300
+    proof.note_same_bits("engine and twin", sim.statistics["executed"])

@@ -70,8 +70,52 @@ LATTICE = {
     "static effector": Size(2, 0.0305),
     "serial killer": Size(4, 0.0312),
 }
+#: What the statistics of a case are, for the report; others are numbered there.
+STATISTICS = {
+    "birth-death": ("mean", "variance"),
+    "critical": ("mean", "variance", "extinct"),
+    "pure birth": ("mean", "undivided"),
+    "immigration-death": ("mean", "variance"),
+    "batch immigration": ("mean, t = 5", "variance, t = 5", "mean, t = 50", "variance, t = 50"),
+    "scheduled reset": ("mean before", "mean after", "variance after"),
+    "death counter": ("mean", "mean of deaths"),
+    "logistic": ("mean, t = 5", "mean, t = 10", "mean, t = 20"),
+    "Luria-Delbruck": ("P(0)", "P(1)", "P(2)", "P(3)"),
+    "Moran": ("taken over",),
+    "Erlang 1": ("mean, t = 48", "mean, t = 96"),
+    "Erlang 5": ("mean, t = 48", "mean, t = 96"),
+    "Erlang 20": ("mean, t = 48", "mean, t = 96"),
+    "drug kill": ("mean", "variance"),
+    "conjugation": ("mean, t = 1", "mean, t = 5", "mean, t = 10", "mean, t = 20"),
+    "complete graph": (
+        "mean, t = 1", "extinct, t = 1", "mean, t = 2", "extinct, t = 2", "mean, t = 4",
+        "extinct, t = 4",
+    ),
+    "free walk": ("square displacement", "drift in x", "drift in y", "product of x and y"),
+    "Eden": ("mean", "variance"),
+    "Eden vacant": ("mean",),
+    "static effector": ("mean", "variance"),
+    "serial killer": ("all dead, t = 4", "t = 8", "t = 12", "t = 16"),
+}  # fmt: skip
 #: Small boxes against their Markov chains; up to 12 statistics a box, the control is in its first rate.
 EXACT = Size(50, 0.05, error=0.10)
+#: Against another simulator: two samples, hence twice the number on each side. ``delta``: shift of the
+#: mean by the rate equations with one rate changed, in standard deviations at the original size.
+RIVALS = {
+    "birth-death": Size(4, 0.155, error=0.05),  # death
+    "predator-prey": Size(8, 0.21, error=0.05),  # death of hunters
+    "conjugation": Size(8, 0.117, error=0.05),  # release
+    "two compartments": Size(8, 0.087, error=0.05),  # death in the first
+    "epidemic": Size(12, 0.085, error=0.05),  # death
+    "outcomes": Size(12, 0.112, error=0.05),  # second contact
+    "signalling": Size(4, 0.28, error=0.05),  # death
+}
+#: The same models SCALE times as large against rate equations: noise falls as its square root, the
+#: error of the rate equations themselves is below 0.1 standard errors of the mean.
+SCALE = 100.0
+RIVALS_LARGE = Size(6, 0.085 * SCALE**0.5, error=0.05)
+#: Probability of a battery's statistic at either end that fails; 70 of them.
+BATTERY_P = 5e-9
 CONDITIONS = {
     "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
 }

@@ -6,6 +6,7 @@ Every proof runs what a person would write in a file: no table is built by hand 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,14 @@ from mst_abm.model.definition import InitialCells, Product
 from mst_abm.runs.simulation import Simulation
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.loading import load_scenario_text
+
+#: Variable of the environment with the seed of a session (``pytest --seed``).
+SEED_VARIABLE = "MST_ABM_TEST_SEED"
+
+
+def seed_of(fixed: int) -> int:
+    """The seed of one proof: the fixed one, moved along when the session has a seed of its own."""
+    return int(os.environ.get(SEED_VARIABLE, 1)) + fixed - 1
 
 
 def per_hour(rate: float) -> str:
@@ -74,7 +83,7 @@ def world(
         "initial": initial,
         "run": {
             "until": f"{until!r} h",
-            "seed": seed,
+            "seed": seed_of(seed),
             "exchange": f"{exchange!r} h",
             "record": {"counts": f"{record or until!r} h"},
         },
