@@ -72,6 +72,18 @@ LATTICE = {
 }
 #: Small boxes against their Markov chains; up to 12 statistics a box, the control is in its first rate.
 EXACT = Size(50, 0.05, error=0.10)
+#: Lattices of many tiles. ``ci`` = -1: only in `make verify`. Exclusion: 2 % in the rate moves the mode
+#: by 0.02 x decay x mean; fixation: dP/dr; fronts: b t, or h t times density; coalescence: p (1 - p).
+TRUTHS = {
+    "exclusion, torus": Size(50, 0.37, ci=90, ci_error=0.05),  # slowest mode
+    "exclusion, walls": Size(50, 0.37, ci=90, ci_error=0.05),
+    "exclusion, cube": Size(50, 0.87, ci=-1),  # 1.2 is seen; n = 100, as the mode's sd is estimated
+    "fixation of half": Size(1, 0.48),
+    "fixation of one": Size(1, 0.0366, ci=2_000, ci_error=0.10),
+    "front on a line": Size(4, 0.046, ci=3_000, ci_error=0.07),  # hop, coalescence
+    "coalescence, square": Size(4, 0.47),  # either
+    "coalescence, cube": Size(4, 0.80),
+}
 CONDITIONS = {
     "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
 }
