@@ -55,7 +55,7 @@ def exclusion(
 
     In symmetric exclusion d/dt E[n_i] = rate / z sum over neighbours j of (E[n_j] - E[n_i]), for
     n_i (1 - n_j) - n_j (1 - n_i) = n_i - n_j: the crowd spreads as free walkers do. Occupations are
-    negatively dependent (Liggett 2005, theorem VIII.1.7), so that the variance of a row is at most
+    negatively dependent (Liggett 1985, Interacting Particle Systems, chapter VIII), so that the variance of a row is at most
     sum p (1 - p); the mode's is estimated.
     """
     side, across = shape[-1], math.prod(shape[:-1])
@@ -133,7 +133,7 @@ def line_front(n: int, wrong: Wrong, *, run_options: Options) -> list[float]:
     The foremost cell steps on by a hop or a birth, at h + b. It steps back by a hop at h whether the
     site behind it is vacant or not, as it then merges. Hence its place is Skellam((h + b) t, h t): speed
     b, variance (2 h + b) t (the model of ben-Avraham, Burschka and Doering 1990,
-    doi:10.1007/BF01025990, where the front is solved in the same way).
+    doi:10.1007/BF01025990, at finite rates). The cells behind do not matter.
     """
     birth, jump, until, side = 4.0, 6.0, 15.0, 321
     scenario = box(
