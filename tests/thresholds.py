@@ -98,6 +98,14 @@ TRACERS = {"square": 640, "cube": 60}
 #: Least share of the unhindered output that pushing keeps at any occupancy up to 0.9, and the largest that
 #: dividing and hopping into vacancies reaches there. Output is known to 1.3 % (3,080 divisions a replicate).
 PUSHED, JAMMED, CHAINS = 0.9, 0.2, 2
+#: Classes that are alike by symmetry, of which the first loses 2 %. A share q of M cases per replicate has
+#: delta = 0.02 sqrt(q M / (1 - q)), times 1 / sqrt(1 - c) in a crowd at rest.
+UNBIASED = {
+    "walks, square": Size(4, 0.31),  # M = 800 of 1,229, q = 1/4
+    "walks, cube": Size(50, 0.67),  # M = 5,540 of 9,830, q = 1/6
+    "places": Size(50, 0.47),  # M = 2,048, q = 1/8, c = 1/2
+    "births": Size(50, 0.165),  # M = 536, q = 1/8
+}
 CONDITIONS = {
     "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
 }
