@@ -15,7 +15,18 @@ from scipy.linalg import expm
 from scipy.stats import gamma
 from test_population import Wrong, check, check_control, course, z, z_share, z_variance
 from thresholds import LATTICE
-from worlds import box, column, lattice, placed, plain, rule, seed_of, started
+from worlds import (
+    NO_OPTIONS,
+    Options,
+    box,
+    column,
+    lattice,
+    placed,
+    plain,
+    rule,
+    seed_of,
+    started,
+)
 
 pytestmark = pytest.mark.proof
 
@@ -104,10 +115,13 @@ def test_free_walk_in_space() -> None:
     proof.holds("free walk in space", values, LATTICE["free walk"].z, n)
 
 
-def eden(n: int, wrong: Wrong, placement: str = "attempt") -> list[float]:
+def eden(
+    n: int, wrong: Wrong, placement: str = "attempt", run_options: Options = NO_OPTIONS
+) -> list[float]:
     """On a line only the two ends grow; an attempt points outwards every other time."""
     divide = rule("divide", "x -> x + x", 1.0 * wrong.get("birth", 1.0), place=placement)
-    scenario = box([divide], lattice(101, boundary="no-flux"), plain("x"), until=10.0)
+    line = lattice(101, boundary="no-flux")
+    scenario = box([divide], line, plain("x"), until=10.0, run_options=run_options)
     sim = started(placed(scenario, ("x", 1)), n)
     sim.advance(10.0)
     x = column(sim, "box", "x")
@@ -200,10 +214,18 @@ def test_direction_bias_would_be_seen() -> None:
     proof.is_caught("free walk", "1 step in 50 to the right turned", [value], size.z, len(d))
 
 
-def contact_process(rate: float, side: int, until: float, replicates: int, seed: int) -> np.ndarray:
+def contact_process(
+    rate: float,
+    side: int,
+    until: float,
+    replicates: int,
+    seed: int,
+    run_options: Options = NO_OPTIONS,
+) -> np.ndarray:
     """Density of a full square lattice at four late times, (times, replicates)."""
     rules = [rule("divide", "x -> x + x", rate), rule("die", "x", 1.0)]
-    scenario = box(rules, lattice(side, side), plain("x"), until=until, record=until / 8)
+    space = lattice(side, side)
+    scenario = box(rules, space, plain("x"), until=until, record=until / 8, run_options=run_options)
     sim = started(
         placed(scenario, ("x", side * side), where="random"), replicates, seed=seed_of(seed)
     )

@@ -116,6 +116,40 @@ SCALE = 100.0
 RIVALS_LARGE = Size(6, 0.085 * SCALE**0.5, error=0.05)
 #: Probability of a battery's statistic at either end that fails; 70 of them.
 BATTERY_P = 5e-9
+#: Lattices of many tiles. ``ci`` = -1: only in `make verify`. Exclusion: 2 % in the rate moves the mode
+#: by 0.02 x decay x mean; fixation: dP/dr; fronts: b t, or h t times density; coalescence: p (1 - p).
+TRUTHS = {
+    "exclusion, torus": Size(50, 0.37, ci=90, ci_error=0.05),  # slowest mode
+    "exclusion, walls": Size(50, 0.37, ci=90, ci_error=0.05),
+    "exclusion, cube": Size(50, 0.87, ci=-1),  # 1.2 is seen; n = 100, as the mode's sd is estimated
+    "fixation of half": Size(1, 0.48),
+    "fixation of one": Size(1, 0.0366, ci=1_000, ci_error=0.15),
+    "front on a line": Size(4, 0.046, ci=3_000, ci_error=0.07),  # hop, coalescence
+    "coalescence, square": Size(4, 0.47),  # either
+    "coalescence, cube": Size(4, 0.80, ci=-1),
+}
+#: Crowded lattices.
+CROWDED = {
+    "one swaps": Size(4, 0.0200, ci=3_100, ci_error=0.15),  # sd of a square displacement = its mean
+    "all swap": Size(3, 0.80),
+    "swap": Size(4, 0.29, ci=130, ci_error=0.05),  # 245 cells in each of two samples
+}
+#: Tracers against Nakazato and Kitahara, who are exact to first order in c and in 1 - c; in between, 1 %
+#: is taken for their word. With a standard error of 0.2 % at most a right run then stays within 2 %, and
+#: an error of 5 % does not. Replicates: a lattice of all tracers has an sd of 5 % (square), 1.3 % (cube).
+TRACER_TOLERANCE, TRACER_ERROR, TRACER_SE = 0.02, 0.05, 0.002
+TRACERS = {"square": 640, "cube": 60}
+#: Least share of the unhindered output that pushing keeps at any occupancy up to 0.9, and the largest that
+#: dividing and hopping into vacancies reaches there. Output is known to 1.3 % (3,080 divisions a replicate).
+PUSHED, JAMMED, CHAINS = 0.9, 0.2, 2
+#: Classes that are alike by symmetry, of which the first loses 2 %. A share q of M cases per replicate has
+#: delta = 0.02 sqrt(q M / (1 - q)), times 1 / sqrt(1 - c) in a crowd at rest.
+UNBIASED = {
+    "walks, square": Size(4, 0.31),  # M = 800 of 1,229, q = 1/4
+    "walks, cube": Size(50, 0.67),  # M = 5,540 of 9,830, q = 1/6
+    "places": Size(50, 0.47),  # M = 2,048, q = 1/8, c = 1/2
+    "births": Size(50, 0.165),  # M = 536, q = 1/8
+}
 CONDITIONS = {
     "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
 }

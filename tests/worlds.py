@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,12 @@ SEED_VARIABLE = "MST_ABM_TEST_SEED"
 def seed_of(fixed: int) -> int:
     """The seed of one proof: the fixed one, moved along when the session has a seed of its own."""
     return int(os.environ.get(SEED_VARIABLE, 1)) + fixed - 1
+Options = Mapping[str, Any]
+#: Ways to run a lattice, as entries of the section ``run``; proofs that hold in each go through all.
+MODES: dict[str, Options] = {"exact": {}}
+#: Side of the tiles by which sites are sorted when a mode names none.
+TILE = 16
+NO_OPTIONS: Options = MappingProxyType({})
 
 
 def per_hour(rate: float) -> str:
@@ -70,9 +78,13 @@ def world(
     exchange: float = 1.0,
     record: float | None = None,
     seed: int = 1,
+    run_options: Options = NO_OPTIONS,
     **sections: Any,
 ) -> Scenario:
-    """A scenario; types without axes need no mention, rules get names by their place."""
+    """A scenario; types without axes need no mention, rules get names by their place.
+
+    ``run_options``: more entries of the section ``run``, as in `MODES`.
+    """
     if types is None:
         types = {}
     names = {f"rule {i}": r for i, r in enumerate(rules)}
@@ -86,6 +98,7 @@ def world(
             "seed": seed_of(seed),
             "exchange": f"{exchange!r} h",
             "record": {"counts": f"{record or until!r} h"},
+            **run_options,
         },
         **sections,
     }
@@ -103,6 +116,15 @@ def placed(scenario: Scenario, *cells: tuple[str, int], where: str = "centre") -
         )
         for name, n in cells
     )
+    return replace(scenario, model=replace(scenario.model, initial=initial))
+
+
+def stepped(scenario: Scenario, *cells: tuple[str, int]) -> Scenario:
+    """The scenario with these cells on the first sites in storage order: a step along the last axis."""
+    (compartment, *_) = scenario.model.compartments
+    everywhere = 2.0 * max(compartment.shape) * compartment.spacing
+    filled = placed(scenario, *cells, where="tubes").model.initial
+    initial = tuple(replace(i, spacing=everywhere, radius=everywhere) for i in filled)
     return replace(scenario, model=replace(scenario.model, initial=initial))
 
 
@@ -146,3 +168,39 @@ def booked(simulation: Simulation, place: int) -> np.ndarray:
     """Events of the rule at a place of the list, one number per replicate."""
     lines = [i for i, t in enumerate(simulation.compiled.tallies) if t.rule == f"rule {place}"]
     return simulation.tally[:, lines].sum(axis=1).astype(float)
+
+
+def pictures(simulation: Simulation) -> np.ndarray:
+    """Species at every site of the first compartment, (replicate, z, y, x) without axes of one site.
+
+    Read from the list of agents, so that it holds however the engine stores its sites.
+    """
+    shape = (*simulation.scenario.model.compartments[0].shape, 1, 1)[:3]
+    found = np.zeros((simulation.replicates, *shape[::-1]), np.uint16)
+    for r in range(simulation.replicates):
+        agents = simulation.agents(r)
+        here = agents["compartment"] == 0
+        z, y, x = (agents[axis][here] for axis in "zyx")
+        found[r, z, y, x] = agents["species"][here]
+    return found.reshape(simulation.replicates, *(n for n in shape[::-1] if n > 1))
+
+
+def positions(simulation: Simulation, species: str) -> np.ndarray:
+    """Places of all cells of a species in order of their identities, (replicate, cell, x y z).
+
+    For cells that are neither born nor die; identities must be recorded.
+    """
+    number = simulation.compiled.species_names.index(species)
+    found = []
+    for r in range(simulation.replicates):
+        agents = simulation.agents(r)
+        mine = agents["species"] == number
+        places = np.stack([agents[axis][mine] for axis in "xyz"], axis=1).astype(int)
+        found.append(places[np.argsort(agents["id"][mine])])
+    return np.array(found)
+
+
+def shortest(steps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Displacements on a torus by the shorter way round, (..., axes of the lattice)."""
+    sides = np.array(shape)
+    return (steps[..., : len(shape)] + sides // 2) % sides - sides // 2
