@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 TEST_STAMP := $(VENV)/.installed-test
 RIVALS_STAMP := $(VENV)/.installed-rivals
+BENCH_STAMP := $(VENV)/.installed-bench
 
 .PHONY: run test bench verify lint clean
 
@@ -16,7 +17,7 @@ run: $(STAMP)
 test: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m "not verify"
 
-bench: $(TEST_STAMP)
+bench: $(BENCH_STAMP)
 	$(BIN)/python -m benchmarks
 
 # SEED=number, or SEED=fresh; without it the fixed seeds of `make test`
@@ -43,4 +44,8 @@ $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 
 $(RIVALS_STAMP): $(TEST_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[rivals]'
+	touch $@
+
+$(BENCH_STAMP): $(TEST_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $@

@@ -22,7 +22,16 @@
 #define SITES (SIDE * SIDE * SIDE)
 #define VACANT (-1)
 
-static const double BIRTH = 0.1, DEATH = 0.05, HOP = 1.0;
+/* other rates, for the account of where time goes: -DBIRTH=0.0 and so on */
+#ifndef BIRTH
+#define BIRTH 0.1
+#endif
+#ifndef DEATH
+#define DEATH 0.05
+#endif
+#ifndef HOP
+#define HOP 1.0
+#endif
 
 static int32_t *cells; /* sites of the living cells, in no order */
 static int32_t *place; /* where a site stands in `cells`, or VACANT */

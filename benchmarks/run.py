@@ -1,83 +1,157 @@
-"""Runs all measurements, prints the table, keeps the numbers in results/latest.json."""
+"""Runs all measurements, prints the table, compares with the baseline, keeps results/latest.json."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import math
 import os
 import platform
+import statistics
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import plain_c, whole
+from benchmarks import account, baseline, patient, peers, plain_c, scale, whole
+from benchmarks.patient import Period
 from benchmarks.timing import Result
 
 LATEST = Path(__file__).parent / "results" / "latest.json"
-WIDTHS = (46, 12, 12, 7)
+WIDTHS = (50, 12, 16, 7)
+MODES = ("exact", "tiled")
+#: Runs of the C program before and after every section: the guard's unit.
+UNIT_RUNS = 5
 
 Measurement = Callable[[], Iterable[Result]]
 
 
-def measurements(quick: bool) -> dict[str, Measurement]:
-    """Name to what is measured; the quick ones together take about a minute."""
-    if quick:
-        return {
-            "reference": lambda: (
-                *plain_c.compare(64, 2.0, 5),
-                *plain_c.compare(100, 1.0, 3),
-            ),
-            "memory": lambda: whole.memory(32),
-            "boxes": lambda: whole.boxes(10_000, 3),
-            "patient": lambda: whole.patient("quickstart.yaml", 1.0),
-            "interval": lambda: whole.interval("quickstart.yaml", 96, 3),
-            "recording": lambda: whole.recording(100, 24.0, 3),
-            "start": lambda: whole.starts(3, False, ("--set", "run.until=9 d")),
-        }
+def measurements(quick: bool, mode: str = "exact") -> dict[str, Measurement]:
+    """Name to what is measured; the mode concerns the parts about the reference model's cost."""
     return {
-        "reference": lambda: (
-            *plain_c.compare(64, 8.0, 21),
-            *plain_c.compare(100, 4.0, 15),
+        "reference": lambda: reference(quick, mode),
+        "scale": lambda: scaling(quick, mode),
+        **(quick_parts() if quick else full_parts()),
+    }
+
+
+def quick_parts() -> dict[str, Measurement]:
+    return {
+        "account": lambda: account.account(quick=True),
+        "peers": lambda: peers.peers(truth_replicates=500, replicates=100, rounds=3, mesa_runs=3),
+        "memory": lambda: whole.memory(32),
+        "boxes": lambda: whole.boxes(10_000, 3),
+        "patient": lambda: (
+            *whole.patient("quickstart.yaml", 1.0),
+            *patient.versus_reference(
+                "quickstart.yaml", (Period("days 0-2", 0, 2), Period("days 20-22", 20, 2)), 4
+            ),
+        ),
+        "interval": lambda: whole.interval("quickstart.yaml", 96, 3),
+        "recording": lambda: whole.recording(100, 24.0, 3),
+        "start": lambda: whole.starts(3, False, ("--set", "run.until=9 d")),
+    }
+
+
+def full_parts() -> dict[str, Measurement]:
+    config = "mst_elderly_aml.yaml"
+    return {
+        "account": lambda: account.account(quick=False),
+        "peers": lambda: peers.peers(
+            truth_replicates=2_000, replicates=400, rounds=7, mesa_runs=40
         ),
         "memory": lambda: whole.memory(64),
         "boxes": lambda: whole.boxes(100_000, 5),
-        "patient": lambda: whole.patient("mst_elderly_aml.yaml", 28.0),
-        "interval": lambda: whole.interval("mst_elderly_aml.yaml", 480, 7),
+        "patient": lambda: (
+            *whole.patient(config, 28.0),
+            *patient.versus_reference(
+                config, (Period("days 0-4", 0, 4), Period("days 40-44", 40, 4)), 8
+            ),
+        ),
+        "interval": lambda: whole.interval(config, 480, 7),
         "recording": lambda: whole.recording(100, 120.0, 5),
         "start": lambda: whole.starts(7, True, ()),
     }
 
 
+def reference(quick: bool, mode: str) -> Iterator[Result]:
+    """The reference model against plain C at the sizes for which the mode has a goal."""
+    sizes = {"exact": ((64, 8.0, 21), (100, 4.0, 15)), "tiled": ((100, 4.0, 15), (200, 1.0, 7))}
+    for side, hours, repetitions in sizes[mode]:
+        if quick:
+            hours, repetitions = max(hours / 4, 0.5), repetitions // 4
+        yield from plain_c.compare(side, hours, repetitions, mode)
+
+
+def scaling(quick: bool, mode: str) -> Iterator[Result]:
+    """Sizes; in tiled mode also two threads, which one exact patch has no use for."""
+    yield from scale.sizes(mode, quick)
+    if mode == "tiled":
+        yield from scale.two_threads(128, 1.0 if quick else 4.0, 3 if quick else 7, mode)
+
+
 def main() -> None:
     """Entry point of ``python -m benchmarks``."""
+    options = parsed()
+    results: list[Result] = []
+    costs: dict[str, baseline.Cost] = {}
+    print(row("what", "goal", "seen", "ratio", ""))
+    failed = []
+    with yardstick() as measure_unit:
+        for name, measure in measurements(options.quick, options.mode).items():
+            if options.only and name not in options.only:
+                continue
+            before, done = measure_unit(), []
+            try:
+                for result in measure():
+                    done.append(result)
+                    print(line(result), *result.table, sep="\n    ", flush=True)
+            except Exception as error:  # one that fails must not hide the others
+                failed.append(name)
+                print(f"{name}: failed: {error}", flush=True)
+            runs = before + measure_unit()
+            unit = statistics.median(runs) if runs else None
+            found = ((result.what, baseline.cost_of(result, unit)) for result in done)
+            costs |= {what: cost for what, cost in found if cost is not None}
+            results += done
+    write(results, options.quick)
+    print(f"\nratio: seen by goal, reached at 1 or less. All numbers: {LATEST}")
+    size = "quick" if options.quick else "full"
+    print(*baseline.report(size, costs), sep="\n")
+    if options.write_baseline:
+        baseline.write(size, costs, machine())
+        print(f"written: {baseline.BASELINE}")
+    if failed:
+        raise SystemExit(f"not measured: {', '.join(failed)}")
+
+
+def parsed() -> argparse.Namespace:
+    """Words of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller and fewer: about a minute")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer")
     parser.add_argument(
         "--only", action="append", choices=list(measurements(True)), help="repeatable"
     )
-    options = parser.parse_args()
-    chosen = measurements(options.quick)
-    results: list[Result] = []
-    print(row("what", "goal", "seen", "ratio", ""))
-    failed = []
-    for name, measure in chosen.items():
-        if options.only and name not in options.only:
-            continue
-        try:
-            for result in measure():
-                results.append(result)
-                print(line(result), flush=True)
-        except Exception as error:  # one that fails must not hide the others
-            failed.append(name)
-            print(f"{name}: failed: {error}", flush=True)
-    write(results, options.quick)
-    print(f"\nratio: seen by goal, reached at 1 or less. All numbers: {LATEST}")
-    if failed:
-        raise SystemExit(f"not measured: {', '.join(failed)}")
+    parser.add_argument(
+        "--mode", choices=MODES, default="exact", help="of the parts reference and scale"
+    )
+    parser.add_argument(
+        "--write-baseline", action="store_true", help="keep this run's costs for later comparisons"
+    )
+    return parser.parse_args()
+
+
+@contextlib.contextmanager
+def yardstick() -> Iterator[Callable[[], list[float]]]:
+    """A function that times the C program, ns per executed event; nothing without a compiler."""
+    if plain_c.compiler() is None:
+        yield lambda: []
+        return
+    with plain_c.compiled(plain_c.UNIT_SIDE) as program:
+        yield lambda: plain_c.unit(program, UNIT_RUNS)
 
 
 def row(what: str, goal: str, seen: str, ratio: str, note: str) -> str:

@@ -15,7 +15,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table. ``seen`` and ``goal`` in ``unit``; no goal, no verdict."""
+    """One line of the table. ``seen`` and ``goal`` in ``unit``; no goal, no verdict.
+
+    ``cost``: a time per piece of work, one number a repetition, for the guard (`benchmarks.baseline`);
+    empty for what is no time. ``is_by_c``: already divided by plain C's, round by round. ``table``:
+    lines printed below.
+    """
 
     what: str
     seen: float
@@ -23,6 +28,9 @@ class Result:
     goal: float | None = None
     note: str = ""
     raw: dict[str, Any] = field(default_factory=dict)
+    cost: tuple[float, ...] = ()
+    is_by_c: bool = False
+    table: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float | None:

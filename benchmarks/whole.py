@@ -60,7 +60,10 @@ def boxes(replicates: int, repetitions: int) -> Iterator[Result]:
     what = f"{replicates:,} boxes of 3 x 3 to t = 4 h"
     for name, where, goal in (("kernel", "kernel", 1.0), ("file", "with the file", 5.0)):
         seen = statistics.median(seconds[name])
-        yield Result(f"{what}, {where}", seen, "s", goal * scale, raw={"s": seconds[name]})
+        yield Result(
+            f"{what}, {where}", seen, "s", goal * scale, raw={"s": seconds[name]},
+            cost=tuple(seconds[name]),
+        )  # fmt: skip
 
 
 def patient(config: str, days: float) -> Iterator[Result]:
@@ -83,6 +86,7 @@ def patient(config: str, days: float) -> Iterator[Result]:
         "/s",
         note=f"{done['attempts'] / seconds:.3g} attempts/s, {per_day:.2f} s a day",
         raw=raw,
+        cost=(1e9 * seconds / done["executed"],),
     )
     yield Result(
         f"{name}: 28 days of 1e6 sites",
@@ -115,7 +119,7 @@ def interval(config: str, windows: int, repetitions: int) -> Iterator[Result]:
 
     seen = [per_window(i) for i in range(repetitions)]
     what = "fixed cost of an exchange interval, patient"
-    yield Result(what, statistics.median(seen), "us", 100.0, raw={"us": seen})
+    yield Result(what, statistics.median(seen), "us", 100.0, raw={"us": seen}, cost=tuple(seen))
 
 
 def recording(side: int, hours: float, repetitions: int) -> Iterator[Result]:
@@ -149,13 +153,17 @@ def recording(side: int, hours: float, repetitions: int) -> Iterator[Result]:
         size = path.stat().st_size
     share = 100 * (median_ratio(seconds["with"], seconds["without"]) - 1)
     note = f"hourly counts, daily snapshots, {hours:g} h, {size / 1e6:.1f} MB"
-    yield Result(f"recording, {side}^3", share, "%", 5.0, note, {"s": seconds})
+    yield Result(
+        f"recording, {side}^3", share, "%", 5.0, note, {"s": seconds}, tuple(seconds["with"])
+    )
 
 
 def starts(repetitions: int, with_cold_run: bool, run_options: tuple[str, ...]) -> Iterator[Result]:
     """The command line: ``--help``, and the quickstart with kernels compiled or not yet."""
     helps = [command_seconds([*COMMAND, "--help"])[0] for _ in range(repetitions)]
-    yield Result("mst-abm --help", statistics.median(helps), "s", 0.3, "wall", {"s": helps})
+    yield Result(
+        "mst-abm --help", statistics.median(helps), "s", 0.3, "wall", {"s": helps}, tuple(helps)
+    )
     quickstart = [*COMMAND, "run", str(CONFIGS / "quickstart.yaml"), "--force", *run_options]
     with tempfile.TemporaryDirectory() as folder:
         quickstart += ["-o", str(Path(folder) / "out.h5")]
@@ -163,8 +171,10 @@ def starts(repetitions: int, with_cold_run: bool, run_options: tuple[str, ...]) 
         if with_cold_run:
             wall, cpu = command_seconds(quickstart, **cache)
             note = f"wall; {cpu:.1f} s CPU"
-            yield Result("quickstart, nothing compiled yet", wall, "s", 60.0, note, {"cpu": cpu})
+            yield Result(
+                "quickstart, nothing compiled yet", wall, "s", 60.0, note, {"cpu": cpu}, cost=(cpu,)
+            )
         wall, cpu = command_seconds(quickstart, **cache)
         what = "quickstart" + (" " + " ".join(run_options) if run_options else "")
         note = f"wall; {cpu:.1f} s CPU"
-        yield Result(f"{what}, kernels compiled", wall, "s", 15.0, note, {"cpu": cpu})
+        yield Result(f"{what}, kernels compiled", wall, "s", 15.0, note, {"cpu": cpu}, cost=(cpu,))
