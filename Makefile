@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 TEST_STAMP := $(VENV)/.installed-test
 
-.PHONY: run test bench verify lint clean
+.PHONY: run test bench verify mutants lint clean
 
 run: $(STAMP)
 	mkdir -p out
@@ -20,6 +20,9 @@ bench: $(TEST_STAMP)
 
 verify: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m verify
+
+mutants: $(TEST_STAMP)
+	$(BIN)/python tests/mutants.py
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -67,6 +67,8 @@ class Draw(Parts):
         for i in range(self.r.randint(3, 6)):
             verb = "leave" if i == 0 and len(self.rooms) == 2 else self.r.choices(verbs, weights)[0]
             room = self.r.choice(self.rooms)
+            if i == 0 and self.r.random() < 0.3:
+                room = self.rooms[-1]
             if verb == "move":
                 room = "box"
             if verb == "source":
@@ -195,7 +197,7 @@ class Draw(Parts):
                 "yield": self.r.choice((1, 0.6, 1.5)),
             }
             more["modifiers"] = self.modifiers(what, room)
-            return rule("leave", what, self.rate() / 4, on=room, emit=emit, **more)
+            return rule("leave", what, self.rate(), on=room, emit=emit, **more)
         modifiers = self.modifiers(what, room)
         to = there if self.r.random() < 0.5 else f"{there}.{self.r.choice(self.species)}"
         if self.r.random() < 0.5:
@@ -239,7 +241,15 @@ class Draw(Parts):
                 more = dict(fractions)
                 if room == "blood" and self.r.random() < 0.4:
                     more["share"] = self.r.choice((0.5, 0.7, 1.0))
-                found[room] = mixed(0, self.r.choice((1, 6)), self.r.choice((12.0, 40.0)), **more)
+                has_sites = self.arena == "two mixed" and room == "dish" and self.r.random() < 0.4
+                if has_sites:
+                    self.traits["arena", "two mixed, one with a capacity"] += 1
+                found[room] = mixed(
+                    6 if has_sites else 0,
+                    self.r.choice((1, 6)),
+                    0.0 if has_sites else self.r.choice((12.0, 40.0)),
+                    **more,
+                )
         return found
 
     def initial(self) -> dict[str, list]:

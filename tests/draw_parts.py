@@ -12,6 +12,8 @@ LATTICES = (
     ((4,), 2), ((5,), 2), ((6,), 2), ((7,), 2), ((2, 3), 4), ((3, 3), 4), ((3, 3), 8), ((4, 2), 4),
     ((2, 4), 8), ((5, 2), 4), ((2, 2, 2), 6), ((2, 2, 2), 26), ((3, 2, 2), 6), ((3, 3, 3), 6), ((3, 3, 3), 26),
 )  # fmt: skip
+#: Beside a mixed compartment.
+SMALL = ((3,), 2), ((4,), 2), ((5,), 2), ((2, 2), 4), ((2, 2), 8)
 SHAPES = ("hill", "geometric hill", "inverse_hill", "linear", "step", "exponential", "table")
 LAWS = ("inherit", "halve", "zero", "resample", "minus_one", "plus_one")
 
@@ -28,11 +30,11 @@ class Parts:
         self.traits: Counter = Counter()
         self.arena = self.r.choices(
             ("lattice", "capacity", "mass action", "two mixed", "lattice and mixed"),
-            (9, 3, 3, 3, 4),
+            (9, 3, 3, 3, 7),
         )[0]
         self.traits["arena", self.arena] += 1
         self.has_lattice = "lattice" in self.arena
-        self.shape, self.z = self.r.choice(LATTICES[:4] if "and" in self.arena else LATTICES)
+        self.shape, self.z = self.r.choice(SMALL if "and" in self.arena else LATTICES)
         self.ring = [self.r.random() < 0.5 for _ in self.shape]
         if self.r.random() < 0.4:
             self.ring = [self.ring[0]] * len(self.shape)
@@ -58,7 +60,7 @@ class Parts:
         self.counters: dict[str, list[str]] = {}
         for kind in [k for k in ("a", "b") if self.r.random() < 0.3]:
             self.kinds[kind]["counters"] = self.draw_counters(kind)
-        self.wall = self.r.random() < (0.35 if self.has_lattice else 0.2)
+        self.wall = self.r.random() < (0.45 if self.has_lattice else 0.2)
         if self.wall:
             self.kinds["wall"] = {"static": True}
             self.traits["static type", "yes"] += 1
@@ -140,16 +142,20 @@ class Parts:
         for _ in range(self.r.choices((0, 1, 2), (5, 4, 1))[0]):
             sources = ["near", "near"] + ["signal"] * (not arriving)
             if self.wall:
-                sources += ["site", "distance"]
+                sources += ["site", "distance"] * 2
             counted = [n for k in self.owners(pattern) for n in self.counters.get(k, [])]
             if counted and not arriving:
                 sources += ["counter"] * 4
             source = self.r.choice(sources)
             self.traits["modifier", source] += 1
             if source == "near":
-                what = self.r.choice([*self.patterns, "empty", "empty"])
+                what: Any = self.r.choice([*self.patterns, "empty", "empty"])
+                if self.r.random() < 0.2:
+                    what = self.r.sample(self.patterns, 2)
                 within = self.reach(room, 3)
                 self.traits["near", f"within {within}"] += 1
+                kind = "list" if isinstance(what, list) else "empty" if what == "empty" else "cells"
+                self.traits["near", kind] += 1
                 found.append({"near": what, "within": within, "shape": self.shape_of(3)})
             elif source == "signal":
                 found.append({"signal": "level", "shape": self.shape_of(2)})
