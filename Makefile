@@ -8,7 +8,7 @@ TEST_STAMP := $(VENV)/.installed-test
 RIVALS_STAMP := $(VENV)/.installed-rivals
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run test bench verify lint clean
+.PHONY: run test bench verify mutants lint clean
 
 run: $(STAMP)
 	mkdir -p out
@@ -23,6 +23,9 @@ bench: $(BENCH_STAMP)
 # SEED=number, or SEED=fresh; without it the fixed seeds of `make test`
 verify: $(RIVALS_STAMP)
 	$(BIN)/python -m pytest -m "proof or verify" --proofs out/verify $(if $(SEED),--seed $(SEED))
+
+mutants: $(TEST_STAMP)
+	$(BIN)/python tests/mutants.py
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,6 +1,7 @@
-"""The kernels run by the interpreter, without the compiler: print the digest of a small run.
+"""The kernels run by the interpreter, without the compiler.
 
-Run as a program with NUMBA_DISABLE_JIT=1. What only the compiler understands is replaced: marks for it
+Run as a program with NUMBA_DISABLE_JIT=1 it prints the digest of a small run. As a plugin,
+``NUMBA_DISABLE_JIT=1 PYTHONPATH=tests python -m pytest -p interpreted``, it lets any test run so. What only the compiler understands is replaced: marks for it
 become functions that do nothing, and records, which compiled code reads by attribute, get attributes.
 """
 
@@ -64,6 +65,11 @@ def interpret() -> None:
 
     simulation.populate = reading(simulation.populate)
     simulation.advance_bodies = reading(simulation.advance_bodies)
+
+
+def pytest_configure(config) -> None:
+    config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
+    interpret()
 
 
 def main(case: str) -> None:

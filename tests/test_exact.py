@@ -1,23 +1,73 @@
-"""Kernels against the exact Markov chain of small boxes, fixed ones and ones drawn at random."""
+"""Kernels against the exact Markov chain of small bodies, written by hand and drawn at random.
+
+`make verify` draws 200 fresh models of the whole grammar and writes out/verify/chains.md.
+MST_ABM_MODELS=FIRST:NUMBER chooses others; a model that fails says how to see and run it alone.
+"""
 
 from __future__ import annotations
 
-import math
+import os
 import random
-from dataclasses import replace
+import secrets
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-import proof
 import pytest
-from exact import Box, anywhere, mixture
-from thresholds import EXACT
+from draw_models import Drawn, draw, multiples_of_half
+from exact import Chain, Explored
+from exact_statistics import Looks, chance_to_fail, rate_function
+from thresholds import DRAWN_CHAINS, DRAWN_CHAINS_CI, FIXED_CHAINS, Chains
 from worlds import box, lattice, mixed, plain, rule, started, world
 
-from mst_abm.model.compile import compile_model
 from mst_abm.model.definition import InitialCells, Product
 from mst_abm.scenario.definition import Scenario
 
 pytestmark = pytest.mark.proof
+REPORT = Path(__file__).parents[1] / "out" / "verify" / "chains.md"
+
+
+class Exact:
+    """The law of a model at one time, and what batches of it must look like."""
+
+    def __init__(self, chain: Chain, explored: Explored, at: float, size: Chains):
+        self.explored, self.at, self.size = explored, at, size
+        self.looks = Looks(chain)
+        counted = self.looks.in_states(explored.states)
+        self.p = self.law()
+        self.centres = self.p @ counted
+        self.names, self.values = self.looks.statistics(counted, self.centres)
+        self.limit = size.limit(len(self.names))
+
+    def law(self, wrong: dict[str, float] | None = None) -> np.ndarray:
+        (p,) = self.explored.laws([self.at], multiples_of_half(self.at), wrong)
+        return p
+
+    def power(self, wrong: str) -> float:
+        """Chance that the rule's rate, wrong by the stated error, is seen."""
+        law = self.law({wrong: 1.0 + self.size.error})
+        return chance_to_fail(self.values, self.p, law, self.size.n, self.limit)
+
+    def surprises(self, scenario: Scenario, seed: int) -> dict[str, float]:
+        """n I of every statistic of a batch."""
+        sim = started(scenario, self.size.n, seed=seed)
+        sim.advance(self.at)
+        _, seen = self.looks.statistics(self.looks.in_replicates(sim), self.centres)
+        return {
+            name: self.size.n * rate_function(value, self.p, float(mean))
+            for name, value, mean in zip(self.names, self.values.T, seen.mean(axis=0), strict=True)
+        }
+
+
+def with_wrong_rate(scenario: Scenario, name: str, error: float) -> Scenario:
+    """The scenario with one rule too fast."""
+    rules = tuple(
+        replace(r, rate=r.rate * (1.0 + error)) if r.name == name else r
+        for r in scenario.model.rules
+    )
+    return replace(scenario, model=replace(scenario.model, rules=rules))
 
 
 def filled(scenario: Scenario, cells: dict[str, int]) -> Scenario:
@@ -28,46 +78,6 @@ def filled(scenario: Scenario, cells: dict[str, int]) -> Scenario:
         for kind, n in cells.items()
     )
     return replace(scenario, model=replace(scenario.model, initial=initial))
-
-
-def exact_laws(scenario: Scenario, cells: dict[str, int], times: list[float], packed: int = 0):
-    compiled = compile_model(scenario.model)
-    chain = Box(compiled)
-    names = compiled.species_names
-    start = [(names.index(kind), packed) for kind, n in cells.items() for _ in range(n)]
-    initial = anywhere(start, chain.sites) if chain.is_lattice else {mixture(tuple(start)): 1.0}
-    return chain.law(initial, times)
-
-
-def z_values(scenario: Scenario, laws, times: list[float], n: int) -> list[float]:
-    """Means, variances and extinctions of every species at every time, against the laws."""
-    sim = started(scenario, n)
-    (name,) = sim.counts
-    values = []
-    for t, law in zip(times, laws, strict=True):
-        sim.advance(t)
-        for s in range(1, sim.tables.n_species):
-            x, exact = sim.counts[name][:, s].astype(float), law.counts[:, s]
-            mean = law.mean(exact)
-            for sample, value in (
-                (x, exact),
-                ((x - mean) ** 2, (exact - mean) ** 2),
-                (x == 0, (exact == 0).astype(float)),
-            ):
-                centre = law.mean(value)
-                spread = law.mean((value - centre) ** 2)
-                # an event that is hardly ever seen has no normal law
-                if spread * n < 25.0 * max(1.0, np.abs(value).max()):
-                    continue
-                values.append(float((sample.mean() - centre) / math.sqrt(spread / n)))
-    return values
-
-
-def rates(scenario: Scenario, factor: float, which: int) -> Scenario:
-    """The scenario with one rate wrong."""
-    rules = list(scenario.model.rules)
-    rules[which] = replace(rules[which], rate=rules[which].rate * factor)
-    return replace(scenario, model=replace(scenario.model, rules=tuple(rules)))
 
 
 PREY = [
@@ -88,8 +98,8 @@ def in_dish(rules: list, types: dict, space: dict, until: float) -> Scenario:
     return world(rules, {"dish": space}, {"dish": {}}, types=types, until=until, record=until / 2)
 
 
-def fixed_models() -> dict[str, tuple[Scenario, dict[str, int], int]]:
-    """Scenario, cells at the start, packed counters of those cells."""
+def fixed_models() -> dict[str, tuple[Scenario, dict[str, int]]]:
+    """Scenario and cells at the start, anywhere."""
     two, t = plain("a", "b"), 2.0
     torus, walls = lattice(3, 3), lattice(3, 3, boundary="no-flux")
     moore = lattice(3, 3, neighbours=8, boundary="no-flux")
@@ -99,17 +109,15 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int], int]]:
         return box(list(rules), space, types or two, until=t, record=t / 2)
 
     return {
-        "prey and killers": (on(torus, *PREY), {"a": 3, "b": 2}, 0),
-        "walls": (on(walls, *PREY[:2], rule("move", "a", 1.0)), {"a": 3}, 0),
+        "prey and killers": (on(torus, *PREY), {"a": 3, "b": 2}),
+        "walls": (on(walls, *PREY[:2], rule("move", "a", 1.0)), {"a": 3}),
         "vacant, Moore": (
             on(moore, rule("divide", "a -> a + a", 0.6, place="vacant", modifiers=[FREE]), PREY[1]),
             {"a": 2},
-            0,
         ),
         "push": (
             on(walls, rule("divide", "a -> a + b", 0.5, place={"push": 2}), rule("die", "b", 0.8)),
             {"a": 2},
-            0,
         ),
         "swap": (
             on(
@@ -119,7 +127,6 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int], int]]:
                 rule("die", "b", 0.2),
             ),
             {"a": 3, "b": 1},
-            0,
         ),
         "mutual": (
             on(
@@ -137,12 +144,10 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int], int]]:
                 rule("die", "b", 0.4),
             ),
             {"a": 5},
-            0,
         ),
         "paracrine": (
             on(walls, rule("paracrine", "a + b -> a + a", 0.2, within=2), rule("die", "a", 0.5)),
             {"a": 2, "b": 3},
-            0,
         ),
         "near": (
             on(
@@ -151,7 +156,6 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int], int]]:
                 rule("die", "a", 0.5, modifiers=[FREE]),
             ),
             {"a": 3},
-            0,
         ),
         "ageing": (
             on(
@@ -161,9 +165,8 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int], int]]:
                 types=COUNTED,
             ),
             {"a": 1},
-            0,
         ),
-        "mixed, sites": (in_dish(PREY, two, mixed(capacity=10), t), {"a": 3, "b": 2}, 0),
+        "mixed, sites": (in_dish(PREY, two, mixed(capacity=10), t), {"a": 3, "b": 2}),
         "mixed, vacant": (
             in_dish(
                 [
@@ -175,7 +178,6 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int], int]]:
                 t,
             ),
             {"a": 4},
-            0,
         ),
         "mass action": (
             in_dish(
@@ -189,7 +191,6 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int], int]]:
                 t,
             ),
             {"a": 9},
-            0,
         ),
         "halving": (
             in_dish(
@@ -199,7 +200,6 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int], int]]:
                 t,
             ),
             {"a": 2},
-            4,
         ),
         "sources": (
             in_dish(
@@ -213,104 +213,137 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int], int]]:
                 t,
             ),
             {"a": 1},
-            0,
         ),
     }
 
 
 FIXED = list(fixed_models())
+assert len(FIXED) == FIXED_CHAINS.models
+
+
+def fixed(name: str) -> tuple[Scenario, Exact]:
+    scenario = filled(*fixed_models()[name])
+    chain = Chain(started(scenario))
+    return scenario, Exact(chain, chain.explore(), 2.0, FIXED_CHAINS)
 
 
 @pytest.mark.parametrize("name", FIXED)
 def test_fixed_model(name: str) -> None:
-    scenario, cells, packed = fixed_models()[name]
-    scenario, times = filled(scenario, cells), [1.0, 2.0]
-    laws = exact_laws(scenario, cells, times, packed)
-    values = z_values(scenario, laws, times, EXACT.n)
-    proof.holds(name, values, EXACT.z, EXACT.n)
+    scenario, exact = fixed(name)
+    found = exact.surprises(scenario, seed=1)
+    assert max(found.values()) < exact.limit, (name, found)
 
 
 @pytest.mark.parametrize("name", FIXED)
 def test_fixed_model_control(name: str) -> None:
     """The first rate wrong by the stated error is seen."""
-    scenario, cells, packed = fixed_models()[name]
-    scenario, times = filled(scenario, cells), [1.0, 2.0]
-    laws = exact_laws(scenario, cells, times, packed)
-    values = z_values(rates(scenario, 1.0 + EXACT.error, 0), laws, times, EXACT.n)
-    proof.is_caught(name, f"first rate {EXACT.error:+.0%}", values, EXACT.z, EXACT.n)
+    scenario, exact = fixed(name)
+    assert exact.power("rule 0") >= FIXED_CHAINS.power
+    found = exact.surprises(with_wrong_rate(scenario, "rule 0", FIXED_CHAINS.error), seed=2)
+    assert max(found.values()) > exact.limit, (name, found)
 
 
-def random_model(number: int) -> tuple[Scenario, dict[str, int]]:
-    """Rules of every kind with rates log-uniform in [0.05, 2] in a box drawn at random."""
-    source = random.Random(number)
+@dataclass
+class Outcome:
+    """One drawn model, right and with a rate wrong."""
 
-    def rate() -> float:
-        return math.exp(source.uniform(math.log(0.05), math.log(2.0)))
+    drawn: Drawn
+    statistics: int
+    failed: dict[str, float]
+    wrong: str
+    power: float
+    is_caught: bool
+    seconds: float
 
-    is_lattice = number % 3 != 2
-    near = [
-        {
-            "near": source.choice(["a", "b", "empty"]),
-            "within": 1,
-            "shape": {"hill": {"half": source.uniform(0.5, 3.0), "bottom": 0.2}},
-        }
-    ]
-    cells = ["a", "b", "empty", "same"]
 
-    def pair(actor: str, partner: str) -> dict:
-        p = source.uniform(0.2, 0.8)
-        return {
-            "outcomes": [
-                {
-                    "probability": p,
-                    "actor": source.choice(cells),
-                    "partner": source.choice(cells[:3]),
-                },
-                {
-                    "probability": 0.9 * (1 - p),
-                    "actor": source.choice(cells[:3]),
-                    "partner": source.choice(cells),
-                },
-            ],
-            "modifiers": source.choice([[], near]),
-        }
+def compared(number: int, size: Chains) -> Outcome:
+    begun = time.perf_counter()
+    drawn = draw(number)
+    exact = Exact(drawn.chain, drawn.explored, drawn.time, size)
+    found = exact.surprises(drawn.scenario, seed=number)
+    failed = {name: x for name, x in found.items() if x >= exact.limit}
+    wrong = random.Random(number).choice(drawn.explored.acting())
+    power = exact.power(wrong)
+    other = with_wrong_rate(drawn.scenario, wrong, size.error)
+    # draws of its own, or the control would share the fortune of the right model
+    control = exact.surprises(other, seed=number + 2**32)
+    is_caught = max(control.values()) >= exact.limit
+    seconds = time.perf_counter() - begun
+    return Outcome(drawn, len(found), failed, wrong, power, is_caught, seconds)
 
-    rules = [
-        rule(
-            "divide",
-            source.choice(["a -> a + a", "a -> a + b"]),
-            rate(),
-            place=source.choice(["attempt", "vacant"]),
-            modifiers=source.choice([[], near]),
-        ),
-        rule("die", source.choice(["a", "b"]), rate()),
-        rule(
-            "become",
-            source.choice(["a -> b", "b -> a"]),
-            rate(),
-            modifiers=source.choice([[], near]),
-        ),
-        rule("contact", "a + b", rate(), **pair("a", "b")),
-        rule("contact", "a + a", rate(), **pair("a", "a")),
-    ]
-    if is_lattice:
-        rules += [rule("move", "a", rate(), swap_with=["b"]), rule("move", "b", rate())]
-        rules += [
-            rule("paracrine", "b + a", rate(), within=source.choice([1, 2]), **pair("b", "a"))
-        ]
-        space = lattice(source.choice([5, 6, 7]), boundary=source.choice(["periodic", "no-flux"]))
-        scenario = box(rules, space, plain("a", "b"), until=2.0, record=1.0)
+
+def chance_of_count(powers: list[float], caught: int) -> float:
+    """Two-sided probability of a number of failures as far out, each with its own chance."""
+    law = np.array([1.0])
+    for p in np.clip(powers, 0.002, 0.998):  # the chances come from 2,000 draws each
+        law = np.convolve(law, [1.0 - p, p])
+    return min(1.0, 2.0 * min(law[: caught + 1].sum(), law[caught:].sum()))
+
+
+def check_outcomes(outcomes: list[Outcome], size: Chains) -> None:
+    failed = [o for o in outcomes if o.failed]
+    assert not failed, "\n\n".join(
+        f"{o.failed}\nMST_ABM_MODELS={o.drawn.number}:1 make verify\n{o.drawn.text()}"
+        for o in failed
+    )
+    powers, caught = [o.power for o in outcomes], sum(o.is_caught for o in outcomes)
+    assert np.mean(powers) >= size.power
+    assert chance_of_count(powers, caught) > size.family, (sum(powers), caught)
+
+
+#: Quick ones, of every arena.
+NUMBERS = 2, 8, 9, 10, 13, 14, 18, 21, 46, 48
+
+
+def test_drawn_models() -> None:
+    check_outcomes([compared(number, DRAWN_CHAINS_CI) for number in NUMBERS], DRAWN_CHAINS_CI)
+
+
+def test_models_are_drawn_alike() -> None:
+    """A number means a model."""
+    assert draw(18).text() == draw(18).text() != draw(21).text()
+
+
+@pytest.mark.verify
+def test_many_drawn_models() -> None:
+    chosen = os.environ.get("MST_ABM_MODELS")
+    first, number = map(int, chosen.split(":")) if chosen else (
+        secrets.randbelow(2**31), DRAWN_CHAINS.models
+    )  # fmt: skip
+    outcomes = [compared(i, DRAWN_CHAINS) for i in range(first, first + number)]
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(report(outcomes, DRAWN_CHAINS))
+    if number >= DRAWN_CHAINS.models:
+        check_outcomes(outcomes, DRAWN_CHAINS)
     else:
-        space = source.choice(
-            [mixed(capacity=9, neighbours=source.choice([3, 6])), mixed(capacity=7)]
-        )
-        scenario = in_dish(rules, plain("a", "b"), space, 2.0)
-    return scenario, {"a": source.choice([2, 3]), "b": source.choice([1, 2])}
+        assert not any(o.failed for o in outcomes), [o.failed for o in outcomes if o.failed]
 
 
-@pytest.mark.parametrize("number", range(12))
-def test_random_model(number: int) -> None:
-    scenario, cells = random_model(number)
-    scenario, times = filled(scenario, cells), [0.5, 2.0]
-    values = z_values(scenario, exact_laws(scenario, cells, times), times, EXACT.n)
-    proof.holds(f"random {number}", values, EXACT.z, EXACT.n)
+def report(outcomes: list[Outcome], size: Chains) -> str:
+    """Coverage of the grammar, and what was seen."""
+    first = outcomes[0].drawn.number
+    powers, caught = [o.power for o in outcomes], sum(o.is_caught for o in outcomes)
+    traits: Counter = sum((o.drawn.traits for o in outcomes), Counter())
+    in_models = Counter(trait for o in outcomes for trait in o.drawn.traits)
+    states = sorted(len(o.drawn.explored.states) for o in outcomes)
+    lines = [
+        "# Random models against their exact Markov chains",
+        "",
+        f"Models {first} to {first + len(outcomes) - 1}, {size.n:,} replicates each; "
+        f"{sum(o.statistics for o in outcomes):,} statistics; states {states[0]} to {states[-1]}, "
+        f"median {states[len(states) // 2]}; {sum(o.seconds for o in outcomes):.0f} s.",
+        "",
+        f"Failed: {sum(bool(o.failed) for o in outcomes)}; false alarm {size.family:g} for all together.",
+        "",
+        f"Control: one drawn rate of each model {size.error:.0%} too high. Seen in {caught} models, "
+        f"{sum(powers):.1f} expected from the exact laws (mean power {np.mean(powers):.2f}; "
+        f"two-sided chance of this number {chance_of_count(powers, caught):.2g}).",
+        "",
+        "| what | which | models | times |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {what} | {which} | {in_models[what, which]} | {times} |"
+        for (what, which), times in sorted(traits.items(), key=str)
+    ]
+    return "\n".join(lines) + "\n"

@@ -258,6 +258,13 @@ def test_contact_process_in_full() -> None:
     check_density("contact process in full", 128, 200.0, 0.006)
 
 
+def test_first_cells_have_sites_of_their_own() -> None:
+    """Four of five sites are filled; a site drawn twice would lose a cell."""
+    scenario = box([rule("die", "a", 1.0)], lattice(5, 5, 5), plain("a", "b"), until=1.0)
+    sim = started(placed(scenario, ("a", 60), ("b", 40), where="random"), 20)
+    assert np.all(sim.counts["box"] == [25, 60, 40])
+
+
 @pytest.mark.parametrize("boundary", ["periodic", "no-flux"])
 def test_fields_of_static_cells(boundary: str) -> None:
     """Distances and contacts that modifiers read, against a search from every site."""

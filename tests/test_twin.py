@@ -269,6 +269,7 @@ def counted(on_division: str, space: dict) -> Scenario:
         "b": {"counters": {"n": {"max": 7, "initial": "uniform"}}},
     }
     worn = {"counter": "n", "shape": {"linear": {"intercept": 0.3, "slope": 0.2}}}
+    hit = {"counter": "hits", "shape": {"step": {"at": 1, "below": 0.1, "above": 1.0}}}
     rules = [
         rule("divide", "a -> a + a", 0.7, modifiers=[worn], place="vacant"),
         rule(
@@ -299,6 +300,7 @@ def counted(on_division: str, space: dict) -> Scenario:
             ],
         ),
         rule("die", "b", 0.2),
+        rule("die", "a", 0.3, modifiers=[hit]),
     ]
     if "lattice" in space:
         rules.append(HOPS)

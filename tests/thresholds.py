@@ -97,8 +97,6 @@ STATISTICS = {
     "static effector": ("mean", "variance"),
     "serial killer": ("all dead, t = 4", "t = 8", "t = 12", "t = 16"),
 }  # fmt: skip
-#: Small boxes against their Markov chains; up to 12 statistics a box, the control is in its first rate.
-EXACT = Size(50, 0.05, error=0.10)
 #: Against another simulator: two samples, hence twice the number on each side. ``delta``: shift of the
 #: mean by the rate equations with one rate changed, in standard deviations at the original size.
 RIVALS = {
@@ -150,6 +148,33 @@ UNBIASED = {
     "places": Size(50, 0.47),  # M = 2,048, q = 1/8, c = 1/2
     "births": Size(50, 0.165),  # M = 536, q = 1/8
 }
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Models against their exact Markov chains, a family with one probability of a false alarm, 1e-6.
+
+    Chernoff's bound on every statistic (`exact_statistics`), shared out evenly among the models and
+    the statistics of each. ``error``: of one drawn rate in the control of each model. ``power``: mean over the
+    models of the chance to see it, asserted from the exact laws before anything is run.
+    """
+
+    models: int
+    n: int  # replicates of each
+    error: float
+    power: float
+    family: float = 1e-6
+
+    def limit(self, statistics: int) -> float:
+        """Greatest n I allowed when a model has so many statistics (two-sided)."""
+        return math.log(2.0 * statistics * self.models / self.family)
+
+
+#: Models written by hand; the control is in the first rate, and seen in every one of them.
+FIXED_CHAINS = Chains(14, 36_000, error=0.10, power=0.99)
+#: Models drawn from the whole grammar; the rate may be one that hardly matters.
+DRAWN_CHAINS = Chains(200, 150_000, error=0.30, power=0.75)
+DRAWN_CHAINS_CI = Chains(10, 30_000, error=0.50, power=0.70)
 CONDITIONS = {
     "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
 }

@@ -1,0 +1,193 @@
+"""Deliberate faults of the kernels. Data for `mutants`: anchor, replacement, and who should notice first.
+
+An anchor is a piece of one line that stands exactly once in its file. ``bits``: tests that follow the
+plain twin or look at the state itself, run by the interpreter. ``laws``: tests that look at numbers of cells
+alone, run compiled. A table of names, not of all tests: what they miss, the rest may catch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    name: str
+    file: str  # under mst_abm/engine
+    anchor: str
+    replacement: str
+    breaks: str
+    bits: tuple[str, ...]
+    laws: tuple[str, ...]
+
+
+def on_lattice(*names: str) -> tuple[str, ...]:
+    return tuple(f"test_twin.py::test_lattice[{name}]" for name in names)
+
+
+def in_mixture(*names: str) -> tuple[str, ...]:
+    return tuple(f"test_twin.py::test_mixed[{name}]" for name in names)
+
+
+def counting(*names: str) -> tuple[str, ...]:
+    return tuple(f"test_twin.py::test_counters[{name}]" for name in names)
+
+
+def chain(*names: str) -> tuple[str, ...]:
+    return tuple(f"test_exact.py::test_fixed_model[{name}]" for name in names)
+
+
+IDENTITY = ("test_twin.py::test_lattice_with_identity",)
+EVERYTHING = ("test_twin.py::test_everything_at_once[True]",)
+SIGNALS = tuple(f"test_twin.py::test_signals[{name}]" for name in ("hill", "inverse"))
+LOSSES = ("test_determinism.py::test_nothing_is_lost",)
+ROOM = ("test_determinism.py::test_room_at_the_start_does_not_matter[1]",)
+DRAWN = ("test_exact.py::test_drawn_models",)
+LANDING = ("test_independent.py::test_cells_land_on_allowed_sites_only_and_on_each_as_often",)
+SHARES = ("test_independent.py::test_a_hand_over_between_shares_keeps_the_mean",)
+SITES = ("test_lattice.py::test_first_cells_have_sites_of_their_own",)
+FIELDS = ("test_lattice.py::test_fields_of_static_cells[no-flux]",)
+
+FAULTS = (
+    # what happens, and how often
+    Fault("channels mirrored", "lattice.py", "verb = tab.channels[ch].verb",
+          "ch = tab.rows[row].channel_first + tab.rows[row].pair_start - 1 - ch if ch < "
+          "tab.rows[row].pair_start else ch; verb = tab.channels[ch].verb",
+          "births happen at the rate of deaths", on_lattice("attempt"), chain("prey and killers")),
+    Fault("waiting time", "lattice.py", "now = t + waiting[j] / total",
+          "now = t + waiting[j] / (total + 0.3)", "a total of rates too high by 0.3",
+          on_lattice("attempt"), chain("prey and killers")),
+    Fault("class by another's width", "lattice.py", "i = int(x * classes[c].inverse)",
+          "i = int(x * classes[0].inverse)", "cells of slow classes are not equally likely",
+          on_lattice("fast and slow"), ("test_exact.py",)),
+    Fault("class weight", "lattice.py", "w = (bounds[c + 1] - bounds[c]) * classes[c].top",
+          "w = (bounds[c + 1] - bounds[c]) * classes[0].top", "slow classes weigh as the fastest",
+          on_lattice("fast and slow"), ("test_exact.py",)),
+    Fault("bound of a class", "signals.py",
+          "rates.classes[compartment, c].top = max(rates.classes[compartment, c].top, single + paired)",
+          "rates.classes[compartment, c].top = single + paired",
+          "thinning by the last species of a class, not by its fastest",
+          on_lattice("contact"), ("test_exact.py",)),
+    Fault("bound of a pair", "signals.py", "top = max(top, total)", "top = total",
+          "thinning by the last partner, not by the likeliest", in_mixture("mass action"), ("test_exact.py",)),
+    Fault("pair not normalised", "lattice.py",
+          "TWO_M32 * rates.pair_top[tab.channels[ch].pair_table]", "TWO_M32",
+          "outcomes of a contact against 1, not against their bound",
+          on_lattice("contact"), chain("mutual")),
+    Fault("acceptance not normalised", "lattice.py", "u /= p", "u /= 1.0",
+          "among vacant sites the first are preferred when a modifier acted",
+          counting("inherit"), chain("vacant, Moore")),
+    Fault("word used twice", "lattice.py",
+          "_, u, _ = rng.detail(seed, address.replicate, window, k, candidate, rng.DETAIL)",
+          "u = (product & MASK32) * TWO_M32",
+          "the number that chose the outcome of a contact also accepts it",
+          on_lattice("paracrine"), ("test_exact.py",)),
+    Fault("word used twice, mixed", "mixed.py", "if v >= mean_acceptance(", "if u >= mean_acceptance(",
+          "the same in a mixed compartment", in_mixture("sites"), ("test_exact.py",)),
+    Fault("first counter", "lattice.py", "x = (np.int64(counters) >> target)",
+          "x = (np.int64(counters) >> 0)", "a modifier reads the first counter, whichever is meant",
+          counting("inherit"), ("test_exact.py",)),
+    # where
+    Fault("biased direction", "rng.py", "direction[i] = np.int64(words[3 * BLOCK + i])",
+          "direction[i] = np.int64(words[3 * BLOCK + i]) * 15 >> 4", "the last direction is too rare",
+          on_lattice("attempt"), ("test_lattice.py",)),
+    Fault("lost hop", "lattice.py", "move_cell(tab, patch, lat, r, site, natural(other), place)", "pass",
+          "booked, but the cell stays", on_lattice("attempt"), chain("prey and killers")),
+    Fault("beyond a wall", "grid.py", "return x - n if is_periodic else -1",
+          "return x - n if is_periodic else n - 1", "what steps over the far wall is set before it",
+          on_lattice("near"), chain("walls")),
+    Fault("ring cut", "grid.py", "return x + n if is_periodic else -1", "return -1",
+          "no way over the near edge of a ring", on_lattice("attempt"), chain("swap")),
+    Fault("vacancies miscounted", "lattice.py", "wanted = min(int(u * free), free - 1)",
+          "wanted = min(int(u * n), free - 1)", "the last vacant neighbour is preferred",
+          on_lattice("vacant"), chain("vacant, Moore")),
+    Fault("radius", "lattice.py", "else geo.ball_count[ball_row, reach]",
+          "else geo.ball_count[ball_row, reach - 1]", "paracrine partners from a smaller ball",
+          on_lattice("paracrine"), chain("paracrine")),
+    Fault("radius of a modifier", "lattice.py", "geo.ball_count[ball_row, tab.modifiers[m].reach],",
+          "geo.ball_count[ball_row, 1],", "near looks at range 1 always", on_lattice("near"), DRAWN),
+    Fault("neighbours counted short", "grid.py", "for i in range(n):", "for i in range(n - 1):",
+          "near misses its last site", on_lattice("near"), chain("near")),
+    Fault("push to the first", "lattice.py", "start = min(int(u * vacant), vacant - 1)", "start = 0",
+          "of equally near vacancies the first is taken", on_lattice("push"), ("test_exact.py",)),
+    Fault("axes in order", "lattice.py", "pick = min(int(scaled), n - i - 1)", "pick = 0",
+          "a pushed chain goes along x first", on_lattice("push"), ("test_exact.py",)),
+    Fault("landing anywhere", "lattice.py", "if first == last or b < acceptance(",
+          "if True or b < acceptance(", "cells land on forbidden sites", EVERYTHING, LANDING),
+    Fault("contacts with a wall", "place.py", "values[other] += 1", "values[other] = 1",
+          "a site beside two static cells counts one", FIELDS, FIELDS),
+    # what becomes of cells
+    Fault("chain loses a cell", "lattice.py", "for q in range(stop, 0, -1):", "for q in range(stop, 1, -1):",
+          "the pushed neighbour is overwritten", on_lattice("push"), chain("push")),
+    Fault("position not noted", "lattice.py", "patch.where[b] = place", "pass",
+          "a moved cell's place in the list is stale", on_lattice("attempt"), LOSSES),
+    Fault("list made without positions", "place.py", "patch.where[site] = place", "pass",
+          "every first cell's place in the list is wrong", on_lattice("attempt"), LOSSES),
+    Fault("segment bound", "grid.py", "for q in range(n_classes - 1, c, -1):",
+          "for q in range(n_classes - 1, c + 1, -1):", "a class does not make room for the one before",
+          on_lattice("fast and slow"), LOSSES),
+    Fault("count forgotten", "lattice.py", "patch.counts[new] += 1", "pass",
+          "cells that come are not counted", LOSSES, chain("prey and killers")),
+    Fault("tally forgotten", "lattice.py", "tally[tab.entries[e].tally] += 1", "pass",
+          "contacts are not booked", on_lattice("contact"), LOSSES),
+    Fault("counter left behind", "lattice.py", "patch.counters[b] = patch.counters[a]", "pass",
+          "a cell that hops keeps the counters of the site", counting("inherit"), ("test_exact.py",)),
+    Fault("swap without counters", "lattice.py", "patch.counters[a], patch.counters[b] = d, c",
+          "patch.counters[a], patch.counters[b] = c, d", "counters stay when cells change places",
+          EVERYTHING, ("test_exact.py",)),
+    Fault("halves", "cells.py", "value = (value + 1) >> 1", "value = value >> 1",
+          "an odd count loses one at division", counting("halve"), chain("halving")),
+    Fault("twins", "cells.py", "rng.COUNTING + 4 * product + i - first,", "rng.COUNTING + i - first,",
+          "both daughters draw the same counters", counting("resample"), ("test_exact.py",)),
+    Fault("below zero", "cells.py", "value = min(max(value, 0), tab.operations[i].maximum)",
+          "value = min(value, tab.operations[i].maximum) & tab.operations[i].maximum",
+          "a counter of 0 less 1 is its maximum", counting("minus_one"), ("test_exact.py",)),
+    Fault("parent", "cells.py", "identity[r, mother].id,", "identity[r, mother].parent,",
+          "the grandmother is noted as mother", IDENTITY, ("test_records.py",)),
+    Fault("one vacancy for two", "place.py", "vacant[pick] = vacant[n_vacant]", "pass",
+          "first cells are put onto each other",
+          SITES, chain("prey and killers")),
+    # mixed compartments
+    Fault("meets itself", "mixed.py", "if partner >= slot:", "if partner > slot:",
+          "a cell may be its own partner", in_mixture("sites"), chain("mixed, sites")),
+    Fault("density", "mixed.py", "max(cells_in(tab, mix, r, q) - 1, 0)", "max(cells_in(tab, mix, r, q), 0)",
+          "mass action with n where n - 1 is right", in_mixture("mass action"), chain("mass action")),
+    Fault("drawn with replacement", "mixed.py", "occupied *= (others - i) / (sites - i)",
+          "occupied *= others / sites", "a site may be looked at twice",
+          counting("inherit"), chain("mixed, vacant")),
+    Fault("sees itself", "mixed.py", "np.float64(matching - tab.pattern_mask[target, species])",
+          "np.float64(matching)", "near counts the cell itself", in_mixture("sites"), chain("mixed, vacant")),
+    Fault("record without counters", "mixed.py", "mix.counters[r, target] = mix.counters[r, source]", "pass",
+          "a cell moved in its list gets another's counters", counting("inherit"), ("test_exact.py",)),
+    Fault("death not counted", "mixed.py", "body.counts[r, compartment, species] -= 1", "pass",
+          "cells that go are still counted", LOSSES, chain("mixed, sites")),
+    Fault("full too early", "mixed.py", "cells_in(tab, mix, r, q) + batch > geo.spaces[m].capacity",
+          "cells_in(tab, mix, r, q) + batch >= geo.spaces[m].capacity",
+          "the last site is not filled from outside", in_mixture("sites"), chain("sources")),
+    # exchange
+    Fault("landing not thinned", "lattice.py", "if x - i * top >= rates.rows[row].arrive:", "if False:",
+          "every waiting cell lands at the greatest rate", EVERYTHING, ("test_exact.py",)),
+    Fault("copies not rounded", "lattice.py", "if a < tab.channels[ch].copies - copies:", "if False:",
+          "part of a cell is lost at every hand-over", EVERYTHING, SHARES),
+    Fault("hand-over turns the clock back", "mixed.py", "t = due", "t = begin",
+          "after a cell came in, the interval begins again", EVERYTHING, DRAWN),
+    Fault("waiting cell lost", "lattice.py",
+          "pool.cells[r, k, i].species = pool.cells[r, k, end].species", "pass",
+          "the last of the pool is lost, the landed one still waits", EVERYTHING, ("test_exact.py",)),
+    Fault("what was handed over", "state.py", "state.outbox.done[:] = old.done", "pass",
+          "an enlarged outbox forgets what was delivered", ROOM, ROOM),
+    Fault("candidate used again", "lattice.py", "t, drawn = body.progress[r].time, body.progress[r].candidate",
+          "t = body.progress[r].time", "after enlarging, old draws are used again", ROOM, ROOM),
+    # signals
+    Fault("left edge", "signals.py", "body.node_signals[r, n, tab.terms[term].signal]",
+          "body.node_signals[r, 0, tab.terms[term].signal]", "a level is read at the start of the interval",
+          SIGNALS, ("test_population.py",)),
+    Fault("quadrature", "signals.py", "total += NODE_WEIGHT[n] * value", "total += 0.25 * value",
+          "all nodes weigh the same", SIGNALS, ("test_population.py",)),
+    Fault("Runge-Kutta", "signals.py", "k3 = slope(s + 0.5 * d * k2,", "k3 = slope(s + 0.5 * d * k1,",
+          "the second half step starts from the first slope", SIGNALS, ("test_population.py",)),
+    Fault("yield", "signals.py", "income += counted(tab, body, r, i)", "income += 0.9 * counted(tab, body, r, i)",
+          "cells make a tenth less of a signal", SIGNALS, ("test_population.py",)),
+    Fault("level not carried on", "advance.py", "body.signals[r, g] = body.node_signals[r, NODES, g]",
+          "body.signals[r, g] = body.node_signals[r, 0, g]", "an interval ends with its first node",
+          SIGNALS, ("test_population.py",)),
+)  # fmt: skip
