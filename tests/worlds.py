@@ -26,6 +26,8 @@ SEED_VARIABLE = "MST_ABM_TEST_SEED"
 def seed_of(fixed: int) -> int:
     """The seed of one proof: the fixed one, moved along when the session has a seed of its own."""
     return int(os.environ.get(SEED_VARIABLE, 1)) + fixed - 1
+
+
 Options = Mapping[str, Any]
 #: Ways to run a lattice, as entries of the section ``run``; proofs that hold in each go through all.
 MODES: dict[str, Options] = {"exact": {}}

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -137,7 +138,7 @@ class TiledPatches:
     ) -> bool:  # fmt: skip
         """Every tile takes a turn; whether something is left to settle."""
 
-        def turn(worker: Worker, tiles: np.ndarray, at: int) -> tuple[int, int, bool]:
+        def share(worker: Worker, tiles: np.ndarray, at: int) -> tuple[int, int, bool]:
             return take_turns(
                 self.tables, self.geometry, state.lattice, state.border, worker.scratch,
                 state.pool, state.body, worker.rates, worker.draws, key, r, k, window, tiles, at,
@@ -146,22 +147,17 @@ class TiledPatches:
 
         is_left = False
         for shares in phases:
-            at = [0] * len(shares)
-            while True:
-                results = self._together(
-                    [
-                        lambda i=i: turn(workers[i], shares[i], at[i])
-                        for i in range(len(shares))
-                        if at[i] < len(shares[i])
-                    ]
-                )
-                unfinished = [i for i in range(len(shares)) if at[i] < len(shares[i])]
-                for i, (code, place, left) in zip(unfinished, results, strict=True):
-                    at[i] = int(place)
+            # (thread, where it goes on)
+            unfinished = [(i, 0) for i, tiles in enumerate(shares) if len(tiles)]
+            while unfinished:
+                calls = [partial(share, workers[i], shares[i], at) for i, at in unfinished]
+                results = zip(unfinished, self._together(calls), strict=True)
+                unfinished = []
+                for (i, _), (code, at, left) in results:
                     is_left = is_left or left
-                    self._make_room(state, workers, code, i)
-                if all(at[i] == len(shares[i]) for i in range(len(shares))):
-                    break
+                    if code != codes.DONE:
+                        self._make_room(state, workers, code, i)
+                        unfinished.append((i, int(at)))
         return is_left
 
     def _together(self, calls: list[Callable]) -> list:
