@@ -125,6 +125,7 @@ TRUTHS = {
     "front on a line": Size(4, 0.046, ci=3_000, ci_error=0.07),  # hop, coalescence
     "coalescence, square": Size(4, 0.47),  # either
     "coalescence, cube": Size(4, 0.80, ci=-1),
+    "fronts agree": Size(1, 0.337, ci=45, ci_error=0.10),  # pace; sd of a front 4.2 %, twice
 }
 #: Crowded lattices.
 CROWDED = {
@@ -175,6 +176,9 @@ FIXED_CHAINS = Chains(14, 36_000, error=0.10, power=0.99)
 #: Models drawn from the whole grammar; the rate may be one that hardly matters.
 DRAWN_CHAINS = Chains(200, 150_000, error=0.30, power=0.75)
 DRAWN_CHAINS_CI = Chains(10, 30_000, error=0.50, power=0.70)
+#: Density by layer and colour of tiles: the sd of a replicate is 1 % at most, 0.5 % in a layer, so that the
+#: 1 % of the claim (half of ``error``) is 8 standard errors and more.
+EVENNESS = Size(50, 1.1)
 CONDITIONS = {
     "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
 }
