@@ -95,7 +95,7 @@ class Chains:
 #: Models written by hand; the control is in the first rate, and seen in every one of them.
 FIXED_CHAINS = Chains(14, 36_000, error=0.10, power=0.99)
 #: Models drawn from the whole grammar; the rate may be one that hardly matters.
-DRAWN_CHAINS = Chains(200, 150_000, error=0.30, power=0.75)
+DRAWN_CHAINS = Chains(200, 100_000, error=0.30, power=0.75)
 DRAWN_CHAINS_CI = Chains(10, 30_000, error=0.50, power=0.70)
 CONDITIONS = {
     "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
