@@ -78,11 +78,10 @@ class Draw(Parts):
         if self.lands:
             at = {"at": self.r.choice(({"next_to": "wall"}, {"distance": "wall", "at_most": 2}))}
             more = at if self.wall and self.r.random() < 0.3 else {}
-            self.traits["verb", "arrive"] += 1
-            found.append(
-                rule("arrive", "*", self.rate(), on="box", **more,
-                     modifiers=self.modifiers("*", "box", arriving=True))
-            )  # fmt: skip
+            for kind in self.r.choice((["*"], [k for k in self.kinds if k != "wall"])):
+                self.traits["verb", "arrive"] += 1
+                where = self.modifiers(kind, "box", arriving=True)
+                found.append(rule("arrive", kind, self.rate(), on="box", modifiers=where, **more))
         return found
 
     def draw_die(self, room: str) -> dict:

@@ -5,7 +5,7 @@
     python tests/mutants.py --only NAME     one fault; --jobs N how many at once
 
 The package is copied, one line is replaced, and tests run until one fails by an assertion; a crash or a
-test that hangs does not count. Writes out/verify/mutants.md (or mutants_laws.md).
+test that hangs does not count. A whole run writes out/verify/mutants.md (or mutants_laws.md).
 """
 
 from __future__ import annotations
@@ -161,6 +161,8 @@ def main() -> int:
             print(
                 f"{verdict.fault.name}: {by}, {verdict.seconds:.0f} s {verdict.remark}", flush=True
             )
+    if options.only:
+        return 0 if all(v.caught_by for v in verdicts) else 1
     name = "mutants_laws.md" if options.laws else "mutants.md"
     path = ROOT / "out" / "verify" / name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -328,6 +328,7 @@ MIXTURES = {
     "mass action": mixed(room=30.0),
     "sites": mixed(capacity=40, neighbours=4),
     "many neighbours": mixed(capacity=30, neighbours=26),
+    "nearly full": mixed(capacity=20, neighbours=6),
 }
 
 
@@ -338,6 +339,7 @@ def test_mixed(name: str) -> None:
         rule("divide", "b -> b + b", 0.3, place={"push": 2}),
         rule("die", "a", 0.3, modifiers=[HILL_NEAR]),
         rule("die", "b", 0.4),
+        rule("die", "b", 0.2, modifiers=[HILL_NEAR]),  # not near itself
         rule("contact", "a + b", 0.2, **PAIR),
         rule("contact", "b + b -> a + empty", 0.1, modifiers=[ROOM]),
         rule("paracrine", "a + a -> c + empty", 0.02, within=2),
@@ -353,6 +355,25 @@ def test_mixed(name: str) -> None:
         record=1.0,
     )
     agree(named(scenario), replicates=3)
+
+
+def test_two_kinds_wait_for_a_place() -> None:
+    """Which waiting cell lands depends on its own rate, and the others go on waiting."""
+    rules = [
+        rule("leave", "* -> box", 1.0, on="blood"),
+        rule("arrive", "a", 2.0, on="box"),
+        rule("arrive", "b", 0.3, on="box"),
+        rule("leave", "* -> blood", 0.4, on="box"),
+    ]
+    scenario = world(
+        rules,
+        {"box": lattice(4, 4, 4), "blood": mixed(room=100.0)},
+        {"box": {"a": 10, "b": 10}, "blood": {"a": 20, "b": 20}},
+        types=plain("a", "b"),
+        until=UNTIL,
+        exchange=0.5,
+    )
+    agree(named(scenario))
 
 
 SHAPES = {
