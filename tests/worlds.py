@@ -30,7 +30,7 @@ def seed_of(fixed: int) -> int:
 
 Options = Mapping[str, Any]
 #: Ways to run a lattice, as entries of the section ``run``; proofs that hold in each go through all.
-MODES: dict[str, Options] = {"exact": {}}
+MODES: dict[str, Options] = {"exact": {}, "tiled": {"mode": "tiled", "tile": 16}}
 #: Side of the tiles by which sites are sorted when a mode names none.
 TILE = 16
 NO_OPTIONS: Options = MappingProxyType({})
