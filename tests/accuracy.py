@@ -301,14 +301,26 @@ def measure(
     )
 
 
-def main(names: list[str]) -> None:
-    """Print references measured anew."""
-    for name in names or ACCURACY:
+def main(words: list[str]) -> None:
+    """Print references measured anew, or, with ``tile=``, ``window=``, what tiled mode gives.
+
+    Other words are names of cases; ``replicates=`` sets another number of runs.
+    """
+    options: dict[str, object] = dict(word.split("=", 1) for word in words if "=" in word)
+    replicates = int(str(options.pop("replicates", 0)))
+    if options:
+        options = {"mode": "tiled", **options}
+    for name in [word for word in words if "=" not in word] or ACCURACY:
         case = ACCURACY[name]
-        values = measure(case, {}, seed=1, replicates=case.replicates)
+        seed = 77 if options else 1
+        values = measure(case, options, seed=seed, replicates=replicates or case.replicates)
         error = values.std(ddof=1) / np.sqrt(len(values))
+        off = 100.0 * (values.mean() / case.reference - 1.0)
+        spread = 100.0 * np.hypot(error, case.error) / case.reference
         print(
-            f"{name}: {values.mean():.6g} +- {error:.2g}, sd {values.std(ddof=1):.3g}", flush=True
+            f"{name}: {values.mean():.6g} +- {error:.2g}, sd {values.std(ddof=1):.3g}; "
+            f"off by {off:+.3f} +- {spread:.3f} %",
+            flush=True,
         )
 
 

@@ -31,6 +31,7 @@ class CompiledModel:
     given_signals: tuple[Signal, ...]
     layout: Layout
     updates: Updates  # programs of initial and infused cells may be added before a run
+    nominal_rates: np.ndarray  # of tries at time zero, 1/h, by row
 
     @property
     def species_names(self) -> list[str]:
@@ -62,8 +63,11 @@ def _records(items: Sequence, dtype: np.dtype) -> np.ndarray:
 
 def _classes(
     channel_set: ChannelSet, geometry: Geometry, n_rows: int, levels: dict[str, float]
-) -> tuple[np.ndarray, int]:
-    """Rate class of every row: factors of 4 below the fastest of the compartment, at most 8."""
+) -> tuple[np.ndarray, int, np.ndarray]:
+    """Rate class of every row: factors of 4 below the fastest of the compartment, at most 8.
+
+    Also the number of classes, and every row's rate of tries at time zero, 1/h.
+    """
     nominal = np.full(n_rows, -1.0)
     n_species = len(channel_set.species)
     tops = {}
@@ -101,7 +105,8 @@ def _classes(
         ]
         used = sorted(set(depth))
         classes[rows] = [used.index(d) for d in depth]
-    return classes, int(classes.max()) + 1 if classes.max() >= 0 else 1
+    n_classes = int(classes.max()) + 1 if classes.max() >= 0 else 1
+    return classes, n_classes, np.maximum(nominal, 0.0)
 
 
 def _flatten_rows(
@@ -216,7 +221,7 @@ def compile_model(
     n_rows = n_species * n_compartments
     given = [s for s in model.signals if s.kind != "dynamic"]
     levels = {s.name: s.initial for s in model.signals}
-    class_of, n_classes = _classes(channel_set, geometry, n_rows, levels)
+    class_of, n_classes, nominal = _classes(channel_set, geometry, n_rows, levels)
     static = {t.name for t in model.types if t.is_static}
     signals = _flatten_signals(model, patterns, given)
     tables = Tables(
@@ -246,6 +251,7 @@ def compile_model(
         tuple(given),
         layout,
         channel_set.updates,
+        nominal,
     )
 
 

@@ -111,7 +111,7 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset("observed/sample_time", ("sample_time",), "f8", "h", "time of the blood or marrow sample"),
     Dataset("observed/<count>", ("replicate", "sample_time"), "f8", "<unit of the count>", "what a laboratory would report"),
     # about the run itself
-    Dataset("statistics/<name>", (), "f8", "1", "work of the engine up to the last committed record"),
+    Dataset("statistics/<name>", (), "f8", "1", "work of the engine up to the last committed record: attempts, executed; in tiled mode windows, tries_per_window (of the busiest cell, at most), window_error (estimated, relative)"),
     Dataset("wall_seconds", (), "f8", "s", "duration on the wall clock up to the last committed record"),
     Dataset("digest", (), "S64", "1", "fingerprint of the final state; empty before the end and for very many replicates"),
 )
@@ -134,6 +134,7 @@ ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("git_commit", "commit of the source tree, empty if installed from a package"),
     ("host", "name of the computer"),
     ("threads", "threads the run was allowed"),
+    ("mode", "exact or tiled"),
     ("started", "date and time of the start, UTC"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from textwrap import fill
 
 import numpy as np
@@ -10,6 +11,7 @@ from mst_abm.model.compile import CompiledModel, compile_model
 from mst_abm.model.definition import Compartment
 from mst_abm.model.english import count_assumptions, read_back
 from mst_abm.report.summary import duration, number
+from mst_abm.runs.tiled import LARGEST_ERROR, plans, tile_side
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.spaces import expected_number, n_sites
 
@@ -26,11 +28,12 @@ def check_text(scenario: Scenario) -> str:
     """
     entering = [product for i in scenario.infusions for _, product, _ in i.cells]
     entering += [reset.product for reset in scenario.resets]
-    compiled = compile_model(scenario.model, entering)
+    compiled = compile_model(scenario.model, entering, tile_side(scenario.run))
     lines = _head(scenario)
     lines += _rules(scenario)
     lines += _protocol(scenario)
     lines += _spaces(scenario)
+    lines += _tiles(scenario, compiled)
     n, total = count_assumptions(scenario.model)
     lines += [
         "",
@@ -99,6 +102,27 @@ def _spaces(scenario: Scenario) -> list[str]:
     return lines
 
 
+def _tiles(scenario: Scenario, compiled: CompiledModel) -> list[str]:
+    """How tiled mode will run, and whether the window is too long for it."""
+    lines = []
+    for plan in plans(compiled, scenario.run):
+        lines += [
+            "",
+            f"tiled: {plan.compartment} in {plan.n_tiles:,} tiles of {plan.side} or more sites a side; "
+            f"windows of {duration(plan.window_h)} at most, in which the busiest cell tries "
+            f"{plan.tries:.2g} things; estimated error {plan.error:.2%}",
+        ]
+        if plan.error > LARGEST_ERROR:
+            enough = plan.window_h * LARGEST_ERROR / plan.error
+            lines.append(
+                f"warning: run.window: expected {duration(enough)} or less for an error of "
+                f"{LARGEST_ERROR:.1%}, got {duration(plan.window_h)}; shorten it, or leave it out."
+            )
+    if scenario.run.mode == "tiled" and not lines:
+        lines += ["", "tiled: every lattice is too small to be cut; the run is exact"]
+    return lines
+
+
 def _memory(scenario: Scenario, compiled: CompiledModel) -> int:
     """Bytes of the state of one replicate: what the engine would allocate."""
     from mst_abm.engine.state import make_state
@@ -114,9 +138,7 @@ def _memory(scenario: Scenario, compiled: CompiledModel) -> int:
         n_fields=len(compiled.fields),
         slots=np.array(slots, np.int64),
     )
-    return sum(
-        _nbytes(part) for part in (state.lattice, state.mixed, state.pool, state.outbox, state.body)
-    )
+    return sum(_nbytes(getattr(state, field.name)) for field in fields(state))
 
 
 def _nbytes(part: object) -> int:

@@ -159,6 +159,12 @@ def _tail(run: Run) -> list[str]:
     if "n_numbers" in attributes:
         n, total = int(attributes["n_assumptions"]), int(attributes["n_numbers"])
         lines.append(f"assumptions: {n} of {total} numbers")
+    done = run.statistics
+    if done.get("windows"):
+        lines.append(
+            f"tiled: {done['windows']:,.0f} windows, at most {done['tries_per_window']:.2g} tries of the "
+            f"busiest cell in one, estimated error {done['window_error']:.2%}"
+        )
     lines.append(f"file: {run.path} ({run.n_records} records, {run.n_snapshots} snapshots)")
     lines.append(DISCLAIMER)
     return lines

@@ -28,7 +28,7 @@ from mst_abm.model.compile import compile_model
 from mst_abm.model.geometry import coordinates
 from mst_abm.model.species import resolve
 from mst_abm.runs.initial import build_items
-from mst_abm.runs.tiled import TiledPatches, Worker
+from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
 from mst_abm.runs.timetable import given_levels, multiples, run_edges
 from mst_abm.scenario.definition import Scenario
 from mst_abm.units import quantity
@@ -78,8 +78,7 @@ class Simulation:
         self._key = np.uint64(self.seed)
         entering = [p for event in scenario.infusions for _, p, _ in event.cells]
         entering += [event.product for event in scenario.resets]
-        side = scenario.run.tile if scenario.run.mode == "tiled" else None
-        self.compiled = compile_model(scenario.model, entering, side)
+        self.compiled = compile_model(scenario.model, entering, tile_side(scenario.run))
         self._types = {t.name: t for t in scenario.model.types}
         self._places = {c.name: i for i, c in enumerate(scenario.model.compartments)}
         items = build_items(self.compiled, self.compiled.updates)
@@ -434,10 +433,21 @@ class Simulation:
         return levels
 
     @property
-    def statistics(self) -> dict[str, int]:
-        """Candidates tried and events executed, all replicates together."""
+    def statistics(self) -> dict[str, float]:
+        """Candidates tried and events executed, all replicates together.
+
+        In tiled mode also the windows run, tries of the busiest cell in the longest, and the relative
+        error estimated for it.
+        """
         progress = self.state.body.progress
-        return {name: int(progress[name].sum()) for name in ("attempts", "executed")}
+        found = {name: int(progress[name].sum()) for name in ("attempts", "executed")}
+        if self.tiled is not None:
+            found |= {
+                "windows": self.tiled.n_windows,
+                "tries_per_window": self.tiled.tries,
+                "window_error": self.tiled.error,
+            }
+        return found
 
     def agents(self, replicate: int = 0) -> dict[str, np.ndarray]:
         """Every cell of one replicate as columns, lattices first.

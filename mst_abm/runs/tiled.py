@@ -28,11 +28,16 @@ from mst_abm.engine.state import (
 from mst_abm.engine.tables import Geometry, Rates, Scratch, Tables
 from mst_abm.engine.tiles import land_waiting, take_turns
 from mst_abm.errors import EngineError
+from mst_abm.model.compile import CompiledModel
+from mst_abm.scenario.definition import Run
 
-#: Window in units of the time in which the busiest cell tries one thing: the default, and how the
-#: error of the active time of a moving cell grows with it (docs/algorithm.md, "Tiled mode").
-TRIES_PER_WINDOW = 5.0
-ERROR_SCALE, ERROR_TRIES, ERROR_SIDE = 0.0021, 15.0, 16.0
+#: Default window: so long that the busiest cell tries so many things.
+TRIES_PER_WINDOW = 2.5
+#: How far kills of moving targets, the most sensitive of what was measured, are off for each try in a window
+#: with tiles of 16 sites a side, and how that falls with the side (docs/algorithm.md, "Tiled mode").
+ERROR_PER_TRY, ERROR_SIDE, ERROR_POWER = 0.0005, 16.0, 0.6
+#: Error from which on a window is called too long.
+LARGEST_ERROR = 0.005
 
 
 @dataclass
@@ -44,21 +49,57 @@ class Worker:
     scratch: Scratch
 
 
-def derived_window(rates: Rates, tab: Tables, compartment: int) -> float:
-    """h: so long that the busiest species tries TRIES_PER_WINDOW things, inf if none acts."""
-    rows = slice(compartment * tab.n_species, (compartment + 1) * tab.n_species)
-    acts = tab.rows["class_of"][rows] >= 0
-    tries = (rates.rows["single"] + rates.rows["paired"])[rows][acts].max(initial=0.0)
-    return TRIES_PER_WINDOW / tries if tries > 0.0 else math.inf
+def tile_side(run: Run) -> int | None:
+    """Side of the tiles a run asks for, 0 = the usual; None in exact mode."""
+    return run.tile if run.mode == "tiled" else None
 
 
-def estimated_error(window_h: float, tries_per_h: float, side: int) -> float:
-    """Relative error of the active time of a moving cell that windows of this length bring.
+def window_error(tries: float, side: int) -> float:
+    """Estimated relative error that windows bring, from tries of the busiest cell in one.
 
-    0.0021 (tries per window / 15)^2 (16 / side)^1.5
+    0.0005 tries (16 / side)^0.6
     """
-    tries = window_h * tries_per_h
-    return ERROR_SCALE * (tries / ERROR_TRIES) ** 2 * (ERROR_SIDE / side) ** 1.5
+    return ERROR_PER_TRY * tries * (ERROR_SIDE / side) ** ERROR_POWER
+
+
+def least_side(geo: Geometry, compartment: int) -> int:
+    """Shortest side of a tile along the axes that are cut, in sites."""
+    space = geo.spaces[compartment]
+    first = int(space["tile_first"])
+    counts = {axis: int(space[f"tiles_{axis}"]) for axis in "xyz"}
+    tiles = geo.tiles[first : first + math.prod(counts.values())]
+    return min(int(tiles[f"n{axis}"].min()) for axis, n in counts.items() if n > 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a patch of many tiles is going to run, by its rates at time zero."""
+
+    compartment: str
+    n_tiles: int
+    side: int  # the shortest
+    window_h: float
+    tries: float  # of the busiest cell in a window
+
+    @property
+    def error(self) -> float:
+        return window_error(self.tries, self.side)
+
+
+def plans(compiled: CompiledModel, run: Run) -> list[Plan]:
+    """One for every compartment that is cut into tiles."""
+    found = []
+    for m, name in enumerate(compiled.compartment_names):
+        space = compiled.geometry.spaces[m]
+        n_tiles = int(space["tiles_x"] * space["tiles_y"] * space["tiles_z"])
+        if n_tiles > 1:
+            n_species = compiled.tables.n_species
+            rates = compiled.nominal_rates[m * n_species : (m + 1) * n_species]
+            busiest = float(rates.max(initial=0.0))
+            window = run.window_h or (TRIES_PER_WINDOW / busiest if busiest else run.until_h)
+            side = least_side(compiled.geometry, m)
+            found.append(Plan(name, n_tiles, side, window, window * busiest))
+    return found
 
 
 class TiledPatches:
@@ -70,7 +111,9 @@ class TiledPatches:
     def __init__(self, tab: Tables, geo: Geometry, threads: int, longest: float) -> None:
         self.tables, self.geometry = tab, geo
         self.longest, self.threads = longest, threads
-        self.windows: list[float] = []  # shortest and longest used, h
+        self.n_windows = 0
+        self.tries = 0.0  # of the busiest cell in the longest window
+        self.error = 0.0  # estimated for it
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         patches = range(len(geo.patches))
         self._order = [np.argsort(tiles_of(geo, k)["colour"], kind="stable") for k in patches]
@@ -91,10 +134,14 @@ class TiledPatches:
     ) -> None:  # fmt: skip
         """Patch k of body r through one exchange interval, in equal windows."""
         compartment = int(self.geometry.patches["compartment"][k])
-        longest = self.longest or derived_window(workers[0].rates, self.tables, compartment)
+        busiest = self._busiest(workers[0].rates, compartment)
+        longest = self.longest or (TRIES_PER_WINDOW / busiest if busiest > 0.0 else math.inf)
         n = max(1, math.ceil((end - begin) / longest * (1 - 1e-12)))
         width = (end - begin) / n
-        self.windows = [min([width, *self.windows[:1]]), max([width, *self.windows[1:]])]
+        self.n_windows += n
+        self.tries = max(self.tries, width * busiest)
+        side = least_side(self.geometry, compartment)
+        self.error = max(self.error, window_error(width * busiest, side))
         self._prepare(state, workers, k)
         state.body.progress["candidate"][r] = 0
         at = state, workers, key, r, k, window
@@ -115,6 +162,13 @@ class TiledPatches:
                 is_left = self._pass(*at, [[self._order[k]]], is_settling=True)
         state.body.progress["candidate"][r] = 0
         self._gather(state, workers, r, k)
+
+    def _busiest(self, rates: Rates, compartment: int) -> float:
+        """Tries of the busiest species, 1/h."""
+        tab = self.tables
+        rows = slice(compartment * tab.n_species, (compartment + 1) * tab.n_species)
+        tries = (rates.rows["single"] + rates.rows["paired"])[rows]
+        return float(tries[tab.rows["class_of"][rows] >= 0].max(initial=0.0))
 
     def _prepare(self, state: State, workers: list[Worker], k: int) -> None:
         first = int(self.geometry.patches["unit"][k])

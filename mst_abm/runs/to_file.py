@@ -155,6 +155,7 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray, threads: int) -> H
         n_records_expected=len(sim.record_times_h),
         attributes={
             "threads": threads,
+            "mode": scenario.run.mode,
             "stream_rule": STREAM_RULE,
             "n_numbers": n_numbers,
             "n_assumptions": n_assumptions,
