@@ -69,6 +69,19 @@ def test_tolerance(name: str, mode: str) -> None:
     assert abs(wrong.mean() / case.reference - 1.0) > case.tolerance, wrong.mean()
 
 
+@pytest.mark.verify
+def test_error_falls_with_the_window() -> None:
+    """Small tiles and the most sensitive observable; the longest window is the negative control."""
+    case = ACCURACY["kills of moving targets"]
+    errors = []
+    for window in ("90 min", "30 min", "5 min"):
+        options = {"mode": "tiled", "tile": 8, "window": window}
+        values = measure(case, options, seed=SEED, replicates=100)
+        errors.append(abs(values.mean() / case.reference - 1.0))
+    assert errors[0] > 2.0 * errors[1] > 2.0 * errors[2], errors
+    assert errors[2] < case.tolerance < errors[0], errors
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_two_clocks_agree(mode: str) -> None:
     """Active time from ticks and, where every attempt is counted, from attempts."""
