@@ -58,18 +58,27 @@ def interpret() -> None:
     ):
         if hasattr(kernel, name):
             setattr(kernel, name, plain)
-    from mst_abm.runs import simulation
+    from mst_abm.runs import simulation, tiled
 
     def reading(function):
         return lambda *arguments: function(*map(readable, arguments))
 
-    simulation.populate = reading(simulation.populate)
-    simulation.advance_bodies = reading(simulation.advance_bodies)
+    for room, name in (
+        (simulation, "populate"),
+        (simulation, "advance_bodies"),
+        (tiled, "take_turns"),
+        (tiled, "land_waiting"),
+    ):
+        setattr(room, name, reading(getattr(room, name)))
+
+
+def pytest_load_initial_conftests() -> None:
+    """Before any test file has imported a kernel."""
+    interpret()
 
 
 def pytest_configure(config) -> None:
     config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
-    interpret()
 
 
 def main(case: str) -> None:

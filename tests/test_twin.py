@@ -458,11 +458,14 @@ def tiny(case: str) -> Scenario:
     """A run short enough for the interpreter."""
     if case == "lattice":
         return replace(on_lattice("contact"), run=replace(on_lattice("contact").run, until_h=1.0))
+    if case == "tiles":
+        scenario = on_lattice("large")
+        return replace(scenario, run=replace(scenario.run, until_h=0.2, mode="tiled", tile=5))
     scenario = counted("halve", mixed(capacity=60))
     return replace(scenario, run=replace(scenario.run, until_h=1.0, records_identity=False))
 
 
-@pytest.mark.parametrize("case", ["lattice", "mixed"])
+@pytest.mark.parametrize("case", ["lattice", "mixed", "tiles"])
 def test_interpreter_and_compiler_agree(case: str) -> None:
     """The kernels' own source, run without the compiler, gives the same bits."""
     sim = started(tiny(case), 1)
