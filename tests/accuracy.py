@@ -267,8 +267,8 @@ class Accuracy:
 
     @property
     def needed(self) -> int:
-        """Replicates at which 4.89 standard errors are half of the tolerance."""
-        return int(np.ceil((2.0 * 4.89 * self.sd / (self.tolerance * self.reference)) ** 2))
+        """Replicates at which 4.89 standard errors are the tolerance."""
+        return int(np.ceil((4.89 * self.sd / (self.tolerance * self.reference)) ** 2))
 
 
 ACCURACY = {
