@@ -86,7 +86,7 @@ FAULTS = (
           "the same in a mixed compartment", in_mixture("sites"), ("test_exact.py",)),
     Fault("first counter", "lattice.py", "x = (np.int64(counters) >> target)",
           "x = (np.int64(counters) >> 0)", "a modifier reads the first counter, whichever is meant",
-          counting("inherit"), ("test_exact.py",)),
+          counting("inherit"), chain("second counter")),
     # where
     Fault("biased direction", "rng.py", "direction[i] = np.int64(words[3 * BLOCK + i])",
           "direction[i] = np.int64(words[3 * BLOCK + i]) * 15 >> 4", "the last direction is too rare",
@@ -105,7 +105,7 @@ FAULTS = (
           "else geo.ball_count[ball_row, reach - 1]", "paracrine partners from a smaller ball",
           on_lattice("paracrine"), chain("paracrine")),
     Fault("radius of a modifier", "lattice.py", "geo.ball_count[ball_row, tab.modifiers[m].reach],",
-          "geo.ball_count[ball_row, 1],", "near looks at range 1 always", on_lattice("near"), DRAWN),
+          "geo.ball_count[ball_row, 1],", "near looks at range 1 always", on_lattice("near"), chain("near, range 2")),
     Fault("neighbours counted short", "grid.py", "for i in range(n):", "for i in range(n - 1):",
           "near misses its last site", on_lattice("near"), chain("near")),
     Fault("push to the first", "lattice.py", "start = min(int(u * vacant), vacant - 1)", "start = 0",
