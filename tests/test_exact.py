@@ -70,7 +70,9 @@ def with_wrong_rate(scenario: Scenario, name: str, error: float) -> Scenario:
 
 
 def filled(scenario: Scenario, cells: dict[str, int]) -> Scenario:
-    """Cells at random places, in numbers."""
+    """Cells at random places, in numbers; a scenario that states its own stays as it is."""
+    if not cells:
+        return scenario
     name = scenario.model.compartments[0].name
     initial = tuple(
         InitialCells(name, ((Product("species", kind), 1.0),), "number", float(n))
@@ -179,6 +181,21 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int]]]:
         "second counter": (
             on(lattice(5), rule("die", "a", 1.0, modifiers=[WORN]), PREY[0], types=PAIR_COUNTED),
             {"a": 2},
+        ),
+        "two kinds land": (
+            world(
+                [
+                    rule("leave", "* -> box", 1.0, on="blood"),
+                    rule("arrive", "a", 2.0, on="box"),
+                    rule("arrive", "b", 0.3, on="box"),
+                ],
+                {"box": torus, "blood": mixed(room=50.0)},
+                {"box": {}, "blood": {"a": 2, "b": 2}},
+                types=two,
+                until=t,
+                exchange=0.5,
+            ),
+            {},
         ),
         "mixed, sites": (in_dish(PREY, two, mixed(capacity=10), t), {"a": 3, "b": 2}),
         "mixed, vacant": (
