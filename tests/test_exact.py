@@ -71,7 +71,9 @@ def with_wrong_rate(scenario: Scenario, name: str, error: float) -> Scenario:
 
 
 def filled(scenario: Scenario, cells: dict[str, int]) -> Scenario:
-    """Cells at random places, in numbers."""
+    """Cells at random places, in numbers; a scenario that states its own stays as it is."""
+    if not cells:
+        return scenario
     name = scenario.model.compartments[0].name
     initial = tuple(
         InitialCells(name, ((Product("species", kind), 1.0),), "number", float(n))
@@ -92,6 +94,11 @@ COUNTED = {"a": {"counters": {"n": {"max": 3, "initial": 0, "on_division": "plus
 OLD = {"counter": "n", "shape": {"linear": {"intercept": 1.0, "slope": -0.3}}}
 FADING = {"a": {"counters": {"n": {"max": 4, "initial": 4, "on_division": "halve"}}}}
 AFTER = {"counter": "n", "shape": {"step": {"at": 1, "below": 0.2, "above": 1.0}}}
+
+FAR_NEAR = {"near": "a", "within": 2, "shape": {"step": {"at": 2, "below": 1.0, "above": 0.2}}}
+TWO = {"max": 1, "initial": 0}, {"max": 2, "initial": "uniform", "on_division": "resample"}
+PAIR_COUNTED = {"a": {"counters": {"n": TWO[0], "m": TWO[1]}}}
+WORN = {"counter": "m", "shape": {"table": {"x": [0, 1, 2], "y": [0.3, 0.6, 1.0]}}}
 
 
 def in_dish(rules: list, types: dict, space: dict, until: float) -> Scenario:
@@ -165,6 +172,31 @@ def fixed_models() -> dict[str, tuple[Scenario, dict[str, int]]]:
                 types=COUNTED,
             ),
             {"a": 1},
+        ),
+        "near, range 2": (
+            on(
+                lattice(7, boundary="no-flux"), rule("die", "a", 1.0, modifiers=[FAR_NEAR]), PREY[0]
+            ),
+            {"a": 4},
+        ),
+        "second counter": (
+            on(lattice(5), rule("die", "a", 1.0, modifiers=[WORN]), PREY[0], types=PAIR_COUNTED),
+            {"a": 2},
+        ),
+        "two kinds land": (
+            world(
+                [
+                    rule("leave", "* -> box", 1.0, on="blood"),
+                    rule("arrive", "a", 2.0, on="box"),
+                    rule("arrive", "b", 0.3, on="box"),
+                ],
+                {"box": torus, "blood": mixed(room=50.0)},
+                {"box": {}, "blood": {"a": 2, "b": 2}},
+                types=two,
+                until=t,
+                exchange=0.5,
+            ),
+            {},
         ),
         "mixed, sites": (in_dish(PREY, two, mixed(capacity=10), t), {"a": 3, "b": 2}),
         "mixed, vacant": (

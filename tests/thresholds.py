@@ -172,7 +172,7 @@ class Chains:
 
 
 #: Models written by hand; the control is in the first rate, and seen in every one of them.
-FIXED_CHAINS = Chains(14, 36_000, error=0.10, power=0.99)
+FIXED_CHAINS = Chains(17, 36_000, error=0.10, power=0.99)
 #: Models drawn from the whole grammar. A quarter of the drawn rates leave all counts as they are, whatever the
 #: error, so the mean power is below 1; ``power`` is three standard deviations of a fresh draw below its mean.
 DRAWN_CHAINS = Chains(200, 100_000, error=0.50, power=0.65)
