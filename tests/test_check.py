@@ -44,7 +44,7 @@ def test_check_refuses_a_lattice_that_is_too_full(tmp_path):
     result = CliRunner().invoke(main, ["check", str(tmp_path / "full.yaml")])
     assert result.exit_code == 2
     assert (
-        "full.yaml:11:5: initial.box: expected cells in at most 85% of the sites" in result.output
+        "full.yaml:10:3: initial.box: expected cells in at most 85% of the sites" in result.output
     )
     assert len(result.output.splitlines()) == 1
 
