@@ -6,6 +6,7 @@ a run is made here.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -28,10 +29,16 @@ class _Commands(click.Group):
     """Prints an error of ours as its sentences alone; a traceback only with --debug."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from mst_abm.errors import MstAbmError
+        from mst_abm.errors import DiscFullError, MstAbmError
 
         try:
             return super().invoke(ctx)
+        except DiscFullError as error:
+            click.echo(str(error), err=True)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # HDF5 would try in vain to write what it still holds, and break down over it
+            os._exit(FAILED)
         except MstAbmError as error:
             if ctx.params.get("debug"):
                 raise
@@ -113,12 +120,14 @@ def run(
 
     scenario = load_scenario(file, overrides=overrides)
     path = output or Path(f"{scenario.name}.h5")
+    _check_record(path, force)
+    figure = path.with_suffix(".png")
     if not no_figure:
-        _check_figure(path.with_suffix(".png"), force)
+        _check_figure(figure, force, record=path)
     _record(scenario, path, force=force, seed=seed, threads=threads)
     _show(path)
     if not no_figure:
-        _draw(path, path.with_suffix(".png"))
+        _draw(path, figure)
 
 
 @main.command()
@@ -145,6 +154,7 @@ def ensemble(
 
     scenario = load_scenario(file, overrides=overrides)
     path = output or Path(f"{scenario.name}.h5")
+    _check_record(path, force)
     _record(
         scenario,
         path,
@@ -170,8 +180,9 @@ def show(out: Path) -> None:
 @_force
 def plot(out: Path, output: Path | None, force: bool) -> None:
     """Draw the time courses of a run and a slice of its lattice."""
-    _check_figure(output or out.with_suffix(".png"), force)
-    _draw(out, output or out.with_suffix(".png"))
+    figure = output or Path(out.parent, f"{out.stem}.png")
+    _check_figure(figure, force, record=out)
+    _draw(out, figure)
 
 
 @main.command()
@@ -237,10 +248,21 @@ def _show(path: Path) -> None:
         click.echo(summary(record), nl=False)
 
 
-def _check_figure(path: Path, force: bool) -> None:
+def _check_record(path: Path, force: bool) -> None:
+    """Refuse before any work, compiling among it, what could not be written."""
+    from mst_abm.records.writer import refuse_place
+
+    refuse_place(path, force=force)
+
+
+def _check_figure(path: Path, force: bool, *, record: Path) -> None:
     """Refuse before any work what could not be written afterwards."""
     from mst_abm.errors import RecordError
 
+    if path == record:
+        raise RecordError(
+            f"{path}: expected different names for the record and its figure; end the record's in .h5."
+        )
     if not path.parent.is_dir():
         raise RecordError(f"{path}: expected an existing folder for the figure; make it first.")
     if path.exists() and not force:

@@ -53,6 +53,10 @@ class RecordError(MstAbmError, RuntimeError):
     """A record file that cannot be written or read."""
 
 
+class DiscFullError(RecordError):
+    """A record file that found no more room; what was committed before can be read."""
+
+
 def closest(word: str, known: Iterable[str]) -> str:
     """The known word that is most like a misspelt one; "" if none is."""
     return next(iter(difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)), "")

@@ -110,6 +110,21 @@ def test_force_replaces_a_figure_of_ours_and_no_other_picture(invoke, tmp_path):
     assert (tmp_path / "a.png").read_bytes() == b"a holiday"
 
 
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (".", "expected the name of a file, got a folder"),
+        ("none/a.h5", "none/a.h5: expected an existing folder, there is no 'none'"),
+        ("a.png", "expected different names for the record and its figure"),
+    ],
+)
+def test_an_impossible_output_is_refused_before_the_run(invoke, tmp_path, output, words):
+    result = invoke("run", "any.yaml", "-o", output)
+    assert result.exit_code == 2
+    assert words in result.output and result.output.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_ensemble_is_many_replicates_in_one_file(invoke):
     result = invoke(
         "ensemble", "any.yaml", "--replicates", 5, "--first-replicate", 10, "-o", "e.h5"

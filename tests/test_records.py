@@ -273,7 +273,7 @@ def test_the_reader_refuses_what_is_no_record(tmp_path):
     with pytest.raises(RecordError, match="there is none; check the name.$"):
         open_run(tmp_path / "none.h5")
     (tmp_path / "text.h5").write_text("hello")
-    with pytest.raises(RecordError, match="could not open it as HDF5"):
+    with pytest.raises(RecordError, match="which a run writes .*got another kind of file"):
         open_run(tmp_path / "text.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
@@ -381,6 +381,44 @@ def test_killed_at_any_moment_the_file_holds_every_committed_record(tmp_path):
             assert np.array_equal(run.counts("marrow"), expected)
             for index, time_h in enumerate(run.frames["time"]):
                 assert len(run.snapshot(index)) == 10 + int(time_h)
+
+
+FULL = """
+import os, resource, sys
+import numpy as np
+from fake_simulation import FakeSimulation
+from mst_abm.errors import DiscFullError
+from mst_abm.records.writer import RunWriter
+from mst_abm.runs.to_file import header_of
+sim = FakeSimulation(replicates=20)
+header = header_of(sim, seed=1, replicates=np.arange(20), threads=1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    with RunWriter(sys.argv[1], header, flush_seconds=0.0) as writer:
+        for k in range(10**6):
+            sim.time_h = float(k)
+            writer.append_record(sim)
+            writer.append_snapshot(sim)
+except DiscFullError as error:
+    print(error, flush=True)
+    os._exit(2)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are set as POSIX has it")
+@pytest.mark.parametrize("room", [20_000, 400_000])
+def test_a_full_disc_is_one_sentence(tmp_path, room):
+    path = tmp_path / "run.h5"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, path, str(room)],
+        env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
+        capture_output=True,
+        text=True,
+    )
+    sentence = f"{path}: the disc is full, or a quota reached; free some space and run again.\n"
+    assert (done.returncode, done.stdout) == (2, sentence), done.stderr
+    # without a first record there is no file; with one it stays, as far as the disc took it
+    assert path.exists() == (room > 20_000)
 
 
 def test_a_hundred_thousand_replicates_are_written_within_a_second(tmp_path):

@@ -34,7 +34,7 @@ def test_the_summary_is_a_short_table(tmp_path):
     # species 4 and 5 are donor cd8, n grows by n per hour: 4 * 72 + 5 * 72
     assert re.search(r"^  donor cd8 +0 +0 +0 h +648 +3 d +648$", text, re.M)
     assert re.search(r"^deaths by rule\n  blasts die +648$", text, re.M)
-    assert "  cytarabine: 150 mg, at 24 h" in lines
+    assert "  cytarabine: 150 mg, at 24 h, over 12 h" in lines
     assert "assumptions: 1 of 2 numbers" in lines
     assert f"file: {tmp_path / 'run.h5'} (13 records, 4 snapshots)" in lines
     assert "stroma" not in text  # anatomy is no cell of a patient's course

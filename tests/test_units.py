@@ -51,7 +51,7 @@ def test_quantity_in_base_units(text: object, kind: str, expected: float) -> Non
         ("-1 /h", "rate", "of 0 or more"),
         ("1 /dya", "rate", "unknown unit 'dya'; did you mean 'day'?"),
         ("2 h/", "time", "cannot be read"),
-        (True, "rate", "got True"),
+        (True, "rate", "got true"),
         (None, "time", "got nothing"),
         (float("nan"), "number", "expected a number"),
         ("inf", "time", "expected a duration"),

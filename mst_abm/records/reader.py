@@ -393,6 +393,11 @@ def _open(path: Path) -> h5py.File:
             raise RecordError(
                 f"{path}: expected a whole record file, the end of this one is missing; copy it again."
             ) from error
+    if not h5py.is_hdf5(path):
+        raise RecordError(
+            f"{path}: expected a record file, which a run writes (.h5), got another kind of file or a "
+            "damaged one; check the name."
+        )
     # a file still being written to, or whose writer was killed
     try:
         return h5py.File(path, "r", swmr=True)

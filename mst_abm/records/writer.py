@@ -12,14 +12,14 @@ import errno
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import h5py
 import numpy as np
 
-from mst_abm.errors import RecordError
+from mst_abm.errors import DiscFullError, RecordError
 from mst_abm.records.layout import Layout
 from mst_abm.records.reader import is_record
 from mst_abm.records.schema import STATUSES, Header, Observed, member_path
@@ -45,6 +45,38 @@ class Recordable(Protocol):
     @property
     def statistics(self) -> Mapping[str, float]: ...
     def agents(self, replicate: int = 0) -> Mapping[str, np.ndarray]: ...
+
+
+def refuse_place(path: Path, *, force: bool) -> None:
+    """Refuse with one sentence a name under which no record can be written.
+
+    Raises
+    ------
+    RecordError
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise RecordError(
+            f"{path}: expected an existing folder, there is no '{folder}'; make it first."
+        )
+    if path.is_dir():
+        raise RecordError(f"{path}: expected the name of a file, got a folder; add a name.")
+    if not os.access(folder, os.W_OK):
+        raise RecordError(
+            f"{path}: the folder '{folder}' cannot be written to; choose another place with -o."
+        )
+    if not path.exists():
+        return
+    if not force:
+        raise RecordError(
+            f"{path}: this file exists and is never overwritten unasked; choose another name or use"
+            " --force."
+        )
+    if not is_record(path):
+        raise RecordError(
+            f"{path}: this is no record of mst_abm, or a damaged one, and is not replaced even with"
+            " --force; choose another name or move it away."
+        )
 
 
 class _Series:
@@ -87,12 +119,13 @@ class RunWriter:
             self._file = h5py.File(self._current, "x", libver=("v110", "v110"))
         self._is_open = True
         try:
-            self._layout = Layout(self._file, header)
-            self._courses = {
-                path: _Series(dataset, self._layout.depth)
-                for path, dataset in self._layout.courses.items()
-            }
-            self._file.swmr_mode = True
+            with _speaking(self.path):
+                self._layout = Layout(self._file, header)
+                self._courses = {
+                    path: _Series(dataset, self._layout.depth)
+                    for path, dataset in self._layout.courses.items()
+                }
+                self._file.swmr_mode = True
         except BaseException:
             self._discard()
             raise
@@ -153,10 +186,10 @@ class RunWriter:
                 for series in self._courses.values():
                     series.write(first, n)
             n_cells = self._write_frames()
-            self._file.flush()
             time_axis = self._file["time"]
             time_axis.resize(first + n, axis=0)
             time_axis[first:] = self._times[:n]
+            self._file.flush()
             for name, value in self._statistics.items():
                 self._set(member_path(f"statistics/{name}"), value)
             self._set("wall_seconds", time.monotonic() - self._start)
@@ -225,32 +258,10 @@ class RunWriter:
     # ------------------------------------------------------------------ creation
 
     def _place(self, force: bool) -> Path:
-        """Where to create the file; refuse with one sentence what cannot work."""
-        folder = self.path.parent
-        if not folder.is_dir():
-            raise RecordError(
-                f"{self.path}: expected an existing folder, there is no '{folder}'; make it first."
-            )
-        if self.path.is_dir():
-            raise RecordError(
-                f"{self.path}: expected the name of a file, got a folder; add a name."
-            )
-        if not os.access(folder, os.W_OK):
-            raise RecordError(
-                f"{self.path}: the folder '{folder}' cannot be written to; choose another place."
-            )
+        """Where to create the file: beside an old one, which stays until a record is safe."""
+        refuse_place(self.path, force=force)
         if not self.path.exists():
             return self.path
-        if not force:
-            raise RecordError(
-                f"{self.path}: this file exists and is never overwritten unasked; choose another"
-                " name or use --force."
-            )
-        if not is_record(self.path):
-            raise RecordError(
-                f"{self.path}: this is no record of mst_abm, or a damaged one, and is not replaced"
-                " even with --force; choose another name or move it away."
-            )
         partial = self.path.with_name(f"{self.path.name}.partial-{os.getpid()}")
         partial.unlink(missing_ok=True)
         return partial
@@ -310,8 +321,10 @@ class RunWriter:
 
     def _discard(self) -> None:
         """Close and remove a file that holds no record; an older one of that name stays."""
-        self._file.close()
         self._is_open = False
+        # a full disc cannot take what closing would write; the file is going anyway
+        with suppress(OSError, RuntimeError):
+            self._file.close()
         self._current.unlink(missing_ok=True)
 
 
@@ -320,7 +333,11 @@ def _speaking(path: Path) -> Iterator[None]:
     """Turn an error of the disc into one sentence."""
     try:
         yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise RecordError(f"{path}: the disc is full; free some space.") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: h5py while it flushes or closes
+        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if getattr(error, "errno", None) in full or any(f"errno = {n}" in str(error) for n in full):
+            message = (
+                f"{path}: the disc is full, or a quota reached; free some space and run again."
+            )
+            raise DiscFullError(message) from error
         raise RecordError(f"{path}: could not be written ({error}); check the disc.") from error

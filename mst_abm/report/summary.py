@@ -34,7 +34,9 @@ def number(value: float) -> str:
         return "-"
     if value == int(value) and abs(value) < 1e7:
         return f"{int(value):,}"
-    if 0.01 <= abs(value) < 1e4:
+    if 1e3 <= abs(value) < 1e7:
+        return f"{value:,.0f}"
+    if 0.01 <= abs(value) < 1e3:
         return f"{value:.4g}"
     return f"{value:.3g}"
 
@@ -120,10 +122,12 @@ def _given(run: Run) -> list[str]:
         seen.setdefault((str(key[0]), str(key[1])), []).append(i)
     for (name, unit), rows in seen.items():
         amount = float(given["amount"][rows].sum())
-        times = f"{len(rows)} times from" if len(rows) > 1 else "at"
-        lines.append(
-            f"  {name}: {number(amount)} {unit}, {times} {duration(given['start'][rows[0]])}"
-        )
+        when = f"at {duration(given['start'][rows[0]])}"
+        if len(rows) > 1:
+            when = f"in {len(rows)} doses from {duration(given['start'][rows[0]])}"
+        over = float(given["duration"][rows[0]])
+        when += f", over {duration(over)}{' each' * (len(rows) > 1)}" if over else ""
+        lines.append(f"  {name}: {number(amount)} {'cells' if unit == 'cell' else unit}, {when}")
     return lines
 
 

@@ -95,7 +95,7 @@ def read_file(path: Path) -> Node:
         reason = error.strerror or "cannot be read"
         raise ScenarioError([Place(str(path)).problem(f"expected a file, got: {reason}")]) from None
     except UnicodeDecodeError:
-        message = "expected text in UTF-8; save the file in that encoding"
+        message = "expected a scenario in YAML, got a file that is no text in UTF-8; check the name"
         raise ScenarioError([Place(str(path)).problem(message)]) from None
     return read_text(text, str(path))
 
