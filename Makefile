@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 TEST_STAMP := $(VENV)/.installed-test
-RIVALS_STAMP := $(VENV)/.installed-rivals
+VERIFY_STAMP := $(VENV)/.installed-verify
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .PHONY: run test bench verify mutants lint clean
@@ -21,8 +21,8 @@ bench: $(BENCH_STAMP)
 	$(BIN)/python -m benchmarks
 
 # SEED=number, or SEED=fresh; without it the fixed seeds of `make test`
-verify: $(RIVALS_STAMP)
-	$(BIN)/python -m pytest -m "proof or verify" --proofs out/verify $(if $(SEED),--seed $(SEED))
+verify: $(VERIFY_STAMP)
+	$(BIN)/python -m pytest -n logical -m "proof or verify" --proofs out/verify $(if $(SEED),--seed $(SEED))
 
 mutants: $(TEST_STAMP)
 	$(BIN)/python tests/mutants.py
@@ -45,8 +45,8 @@ $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $(STAMP) $@
 
-$(RIVALS_STAMP): $(TEST_STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[rivals]'
+$(VERIFY_STAMP): $(TEST_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[verify]'
 	touch $@
 
 $(BENCH_STAMP): $(TEST_STAMP)

@@ -63,9 +63,7 @@ def test_tolerance(name: str, mode: str) -> None:
     assert abs(values.mean() / case.reference - 1.0) < case.tolerance, values.mean()
     if mode == "exact":
         assert abs(distance(values, case)) < ONE, values.mean()
-    wrong = measure(
-        case, MODES[mode], seed=SEED, replicates=case.needed, pace=1.0 + case.pace
-    )
+    wrong = measure(case, MODES[mode], seed=SEED, replicates=case.needed, pace=1.0 + case.pace)
     assert abs(wrong.mean() / case.reference - 1.0) > case.tolerance, wrong.mean()
 
 

@@ -19,8 +19,8 @@ from worlds import column, mixed, plain, rule, seed_of, started, world
 
 from mst_abm.scenario.definition import Scenario
 
-pytest.importorskip("libsbml", reason="python-libsbml is missing: pip install -e '.[rivals]'")
-pytest.importorskip("roadrunner", reason="libroadrunner is missing: pip install -e '.[rivals]'")
+pytest.importorskip("libsbml", reason="python-libsbml is missing: pip install -e '.[verify]'")
+pytest.importorskip("roadrunner", reason="libroadrunner is missing: pip install -e '.[verify]'")
 import sbml
 
 QUANTUM = 0.01  # of a signal's unit, where it is stochastic in the rival

@@ -172,19 +172,25 @@ def build_geometry(compartments: tuple[Compartment, ...], tiling: Tiling | None 
 
 
 def coordinates(geometry: Geometry, m: int, sites: np.ndarray) -> tuple[np.ndarray, ...]:
-    """x, y, z of sites of a patch of lattice compartment m."""
+    """x, y, z of increasing sites of a patch of lattice compartment m.
+
+    Tile by tile: 32 bits and divisions by scalars are several times as quick as 64 and remainders.
+    """
     space = geometry.spaces[m]
     first = int(space["tile_first"])
-    tiles = geometry.tiles[
-        first : first + int(space["tiles_x"] * space["tiles_y"] * space["tiles_z"])
-    ]
-    tile = tiles[np.searchsorted(tiles["first"], sites, "right") - 1]
-    local = sites - tile["first"]
-    return (
-        tile["x"] + local % tile["nx"],
-        tile["y"] + local // tile["nx"] % tile["ny"],
-        tile["z"] + local // (tile["nx"] * tile["ny"]),
-    )
+    n_tiles = int(space["tiles_x"] * space["tiles_y"] * space["tiles_z"])
+    tiles = geometry.tiles[first : first + n_tiles]
+    ends = np.append(np.searchsorted(sites, tiles["first"]), len(sites))
+    x, y, z = (np.empty(len(sites), np.int32) for _ in range(3))
+    for tile, (a, b) in zip(tiles, itertools.pairwise(ends), strict=True):
+        nx, ny = np.int32(tile["nx"]), np.int32(tile["ny"])
+        local = sites[a:b].astype(np.int32) - np.int32(tile["first"])
+        layer = local // (nx * ny)
+        rest = local - layer * (nx * ny)
+        row = rest // nx
+        x[a:b], y[a:b] = rest - row * nx + np.int32(tile["x"]), row + np.int32(tile["y"])
+        z[a:b] = layer + np.int32(tile["z"])
+    return x, y, z
 
 
 def sites_at(geometry: Geometry, m: int, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -458,7 +458,7 @@ class Simulation:
         geo, state, r = self.geometry, self.state, replicate
         parts: list[dict[str, np.ndarray]] = []
         for k, (m, first, last, _) in enumerate(geo.patches):
-            sites = np.nonzero(state.lattice.species[r, first:last])[0]
+            sites = np.flatnonzero(state.lattice.species[r, first:last] != 0)
             place = dict(zip("xyz", coordinates(geo, m, sites), strict=True))
             where = int(k - geo.spaces[m]["first_patch"])
             parts.append(self._agent_columns(state.lattice, r, first + sites, m, where, place))
@@ -467,6 +467,8 @@ class Simulation:
             slots = first + np.arange(int(state.mixed.bounds[r, q, -1]))
             place = dict.fromkeys("xyz", np.zeros(len(slots), int))
             parts.append(self._agent_columns(state.mixed, r, slots, m, 0, place))
+        if len(parts) == 1:
+            return parts[0]
         return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
     def _agent_columns(self, store, r: int, index: np.ndarray, m: int, patch: int, place) -> dict:
