@@ -124,10 +124,10 @@ def test_case(name: str, mode: str) -> None:
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize("mode", MODES)
-def test_one_swaps_in_full(mode: str) -> None:
+def test_one_swaps_in_full() -> None:
+    """In exact mode: tiles are for few large lattices, not for very many small ones."""
     size = CROWDED["one swaps"]
-    run = partial(one_swaps, run_options=MODES[mode])
+    run = partial(one_swaps, run_options={})
     check("one swaps", size, size.n, run)
     check_control("one swaps", "hop", size.error, size, size.n, run)
 
