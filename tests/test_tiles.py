@@ -11,7 +11,7 @@ from busy_body import busy_body
 from hypothesis import given
 from hypothesis import strategies as st
 from test_twin import LATTICES, agree, counted, named, on_lattice
-from worlds import lattice
+from worlds import lattice, mixed, plain, rule, world
 
 from mst_abm import load_scenario
 from mst_abm.engine.border import POSTS_PER_EVENT
@@ -63,6 +63,26 @@ def test_twin_with_counters(on_division: str) -> None:
 def test_twin_with_pools_and_outboxes() -> None:
     """Leave, emit, arrive between two patches and blood."""
     agree(tiled(busy_body(until=5.0, identity=True), tile=3), events=500, replicates=1)
+
+
+def test_cells_land_on_every_site() -> None:
+    """More cells come than there are sites, at their own times, where an allowed one is left."""
+    room = {"near": "a", "within": 1, "shape": {"linear": {"intercept": 1.0, "slope": -0.1}}}
+    rules = [
+        rule("leave", "a -> box", 3.0, on="blood"),
+        rule("arrive", "a", 20.0, on="box", modifiers=[room]),
+        rule("become", "a -> b", 0.5, on="box"),
+    ]
+    scenario = world(
+        rules,
+        {"box": lattice(9, 8), "blood": mixed(room=100.0)},
+        {"box": {}, "blood": {"a": 100}},
+        types=plain("a", "b"),
+        until=4.0,
+        exchange=0.5,
+    )
+    sim = agree(named(tiled(scenario, tile=4, window_h=0.2)), replicates=1)
+    assert sim.counts["box"][0, 0] == 0 and sim.geometry.n_units == 4
 
 
 @pytest.mark.parametrize(("name", "tile"), [("push", 5), ("near", 4), ("paracrine", 5)])
