@@ -125,7 +125,7 @@ def _state(simulation: Simulation) -> tuple[np.ndarray, list[np.ndarray], np.nda
     members = [np.zeros(tab.n_classes) for _ in range(tab.n_compartments)]
     waiting = np.zeros(tab.n_compartments)
     for k, patch in enumerate(geo.patches):
-        members[patch["compartment"]] += np.diff(state.lattice.bounds[0, k])
+        members[patch["compartment"]] += np.diff(state.lattice.bounds[0, k, :-1])
         waiting[patch["compartment"]] += state.pool.n[0, k]
     for q, m in enumerate(geo.mixed_compartment):
         members[m] += np.diff(state.mixed.bounds[0, q])[: tab.n_classes]

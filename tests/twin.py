@@ -143,9 +143,12 @@ class Twin(TileTwin):
             if after is not None:
                 self.mixed[q].add(after, cell)
         cell.species, cell.counters = new, counters
+        if new:
+            self.appear(m, new)
 
     def join(self, q: int, cell: Cell) -> None:
         self.mixed[q].add(self.class_in(self.mixed_at[q], cell.species), cell)
+        self.appear(self.mixed_at[q], cell.species)
 
     def mean_acceptance(self, q: int, record: SimpleNamespace, cell: Cell) -> float:
         """Local modifiers where nobody has a place: a count around takes its expected value."""

@@ -24,6 +24,7 @@ from mst_abm.engine.cells import (
 )
 from mst_abm.engine.kernel import keep_apart, kernel
 from mst_abm.engine.rng import BLOCK, TWO_M32
+from mst_abm.engine.signals import heed_appeared
 from mst_abm.engine.status import DONE, NEED_POOL, NEED_SLOTS, OUT_OF_DRAWS
 from mst_abm.engine.tables import ATTEMPT, COUNTER, DIVIDE, EMIT, LEAVE, MOVE, NEAR, PAIR, VACANT
 
@@ -76,6 +77,13 @@ def listed_class(tab, compartment, species):
 
 
 @kernel
+def count_in(body, r, compartment, species):
+    body.counts[r, compartment, species] += 1
+    if not body.present[r, compartment, species]:
+        body.progress[r].has_appeared = True
+
+
+@kernel
 def add_cell(tab, geo, mix, body, r, q, species, counters):
     """Put a cell into a mixed compartment; returns its slot (identity still to be written)."""
     keep_apart()
@@ -84,7 +92,7 @@ def add_cell(tab, geo, mix, body, r, q, species, counters):
     mix.species[r, slot] = species
     if tab.has_counters:
         mix.counters[r, slot] = counters
-    body.counts[r, compartment, species] += 1
+    count_in(body, r, compartment, species)
     return slot
 
 
@@ -108,7 +116,7 @@ def turn_cell(tab, geo, mix, body, r, q, slot, new):
         return -1
     before, after = listed_class(tab, compartment, old), listed_class(tab, compartment, new)
     body.counts[r, compartment, old] -= 1
-    body.counts[r, compartment, new] += 1
+    count_in(body, r, compartment, new)
     if before == after:
         mix.species[r, slot] = new
         return slot
@@ -463,6 +471,15 @@ def from_outside(tab, geo, mix, body, rates, r, q, x, now, address, candidate):
 
 
 @kernel
+def heed_all_appeared(tab, geo, body, rates, r):
+    """Raise tops by species that have come into a mixed compartment."""
+    keep_apart()
+    body.progress[r].has_appeared = False
+    for q in range(geo.mixed_compartment.shape[0]):
+        heed_appeared(tab, body, rates, r, geo.mixed_compartment[q])
+
+
+@kernel
 def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, end, window):
     """Run the mixed compartments of body r from ``begin`` to ``end``; returns a status.
 
@@ -509,6 +526,8 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
             t = due
             out.done[r, sender] = i + 1
             j += 1
+            if body.progress[r].has_appeared:
+                heed_all_appeared(tab, geo, body, rates, r)
             total = weigh_groups(tab, geo, mix, rates, r)
             sender, due = earliest(geo, out, r)
             continue
@@ -560,6 +579,8 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
             break
         if executed:
             body.progress[r].executed += 1
+            if body.progress[r].has_appeared:
+                heed_all_appeared(tab, geo, body, rates, r)
             total = weigh_groups(tab, geo, mix, rates, r)
     body.progress[r].time = t
     body.progress[r].candidate = 0
