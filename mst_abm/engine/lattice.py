@@ -130,7 +130,7 @@ def guess_places(draws, weight, classes, bounds, n_classes, total, order):
 
 
 @kernel
-def fetch_sites(draws, first, tile, directions, neighbours):
+def fetch_sites(draws, first, tile, directions, neighbours, has_counters):
     """Ask for the sites of the next candidates and for the neighbours they may look at."""
     for j in range(first, first + AHEAD):
         j = natural(j)
@@ -141,6 +141,8 @@ def fetch_sites(draws, first, tile, directions, neighbours):
             np.int64(directions[d, 1]) + tile.ny * np.int64(directions[d, 2])
         )
         prefetch(tile.species, site)
+        if has_counters:
+            prefetch(tile.counters, site)
         prefetch(tile.where, local)
         prefetch(tile.species, site + step)
 
@@ -319,7 +321,7 @@ def run_tile(
                     guess_places(draws, weight, classes, bounds, n_classes, total, order)
             if is_large:
                 pause += AHEAD
-                fetch_sites(draws, j, tile, directions, neighbours)
+                fetch_sites(draws, j, tile, directions, neighbours, tab.has_counters)
         now = t + waiting[j] / total
         if not now < turn[0].stop:
             # what is left of this waiting time is forgotten, which an exponential allows

@@ -248,7 +248,13 @@ CLASS_RATES = np.dtype(
         ("paired", "f8"),
     ]
 )
-SPACE_RATES = np.dtype([("arrive_top", "f8"), ("source_sum", "f8")])
+SPACE_RATES = np.dtype(
+    [
+        ("arrive_top", "f8"),
+        ("source_sum", "f8"),
+        ("density", "f8"),  # mixed: tries to meet per virtual neighbour, as last weighed
+    ]
+)
 
 
 class Tables(NamedTuple):
@@ -383,7 +389,7 @@ class Rates(NamedTuple):
     spaces: np.ndarray  # (M,) SPACE_RATES
     source: np.ndarray  # (sources,) running sums within a compartment
     factors: np.ndarray  # (factors,)
-    weight: np.ndarray  # (Q or 1, MAX_CLASSES + 2)
+    weight: np.ndarray  # (Q or 1, MAX_CLASSES + 2) of each class, of arrivals, of both together
 
 
 class Scratch(NamedTuple):
