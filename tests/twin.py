@@ -59,17 +59,8 @@ class Twin(TileTwin):
         self.time, number = begin, 0
         outboxes = [list(patch.outbox) for patch in self.patches]
         while True:
-            groups = []  # (mixed compartment, class or None for arrivals, weight)
-            for q, m in enumerate(self.mixed_at):
-                density = self.density(q)
-                for c in range(self.n_classes):
-                    _, single, paired = self.tops[m][c]
-                    size = len(self.mixed[q].segments[c])
-                    groups.append((q, c, size * (single + density * paired)))
-                space = self.spaces[m]
-                arrivals = sum_in_order(self.source_rate[space.source_first : space.source_last])
-                groups.append((q, None, arrivals))
-            total = sum_in_order(w for *_, w in groups)
+            weights = [self.weights_in(q) for q in range(len(self.mixed_at))]
+            total = sum_in_order(sum_in_order(mine) for mine in weights)
             due, sender = min(
                 ((box[0].time, k) for k, box in enumerate(outboxes) if box), default=(math.inf, -1)
             )
@@ -89,13 +80,36 @@ class Twin(TileTwin):
                 continue
             self.time = now
             self.attempts += 1
-            x = choice * total
-            for q, c, weight in groups:
-                if x < weight:
-                    self.executed += self.try_mixed(q, c, x, word, number, now)
-                    break
-                x -= weight
+            self.executed += self.try_one(weights, choice * total, word, number, now)
             number += 1
+
+    def weights_in(self, q: int) -> list[float]:
+        """Of each class of a mixed compartment, and of arrivals from outside."""
+        m = self.mixed_at[q]
+        density, space = self.density(q), self.spaces[m]
+        weights = [
+            len(segment) * (single + density * paired)
+            for segment, (_, single, paired) in zip(
+                self.mixed[q].segments[: self.n_classes], self.tops[m], strict=True
+            )
+        ]
+        arrivals = sum_in_order(self.source_rate[space.source_first : space.source_last])
+        return [*weights, arrivals]
+
+    def try_one(
+        self, weights: list[list[float]], x: float, word: int, number: int, now: float
+    ) -> bool:
+        """A compartment by its sum, then a class of it."""
+        for q, mine in enumerate(weights):
+            if x >= sum_in_order(mine):
+                x -= sum_in_order(mine)
+                continue
+            for c, weight in enumerate(mine):
+                if x < weight:
+                    return self.try_mixed(q, c if c < self.n_classes else None, x, word, number, now)
+                x -= weight
+            return False
+        return False
 
     def density(self, q: int) -> float:
         """Tries to meet per virtual neighbour."""
@@ -143,9 +157,12 @@ class Twin(TileTwin):
             if after is not None:
                 self.mixed[q].add(after, cell)
         cell.species, cell.counters = new, counters
+        if new:
+            self.appear(m, new)
 
     def join(self, q: int, cell: Cell) -> None:
         self.mixed[q].add(self.class_in(self.mixed_at[q], cell.species), cell)
+        self.appear(self.mixed_at[q], cell.species)
 
     def mean_acceptance(self, q: int, record: SimpleNamespace, cell: Cell) -> float:
         """Local modifiers where nobody has a place: a count around takes its expected value."""

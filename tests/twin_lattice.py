@@ -62,6 +62,7 @@ class LatticeTwin(Reading):
             patch.cells.pop(site, None)
         else:
             patch.cells[site] = Cell(new, counters, identity or (cell.identity if cell else None))
+            self.appear(patch.compartment, new)
         after = self.class_at(patch, site)
         if before != after:
             self.relist(patch, site, before, after, was_vacant=cell is None)

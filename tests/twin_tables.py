@@ -270,7 +270,11 @@ class Reading:
     # rates
 
     def set_rates(self, factors: list[float]) -> None:
-        """Rates of channels and entries, and the greatest of every class: its cells' rate of tries."""
+        """Rates of channels and entries, and the greatest of every class: its cells' rate of tries.
+
+        Those of species that are not there do not count until they appear. Where tiles share a patch
+        all count.
+        """
         self.channel_rate = [c.base * factors[c.factor] for c in self.channels]
         self.entry_rate = [e.base * factors[e.factor] for e in self.entries]
         self.pair_top = [
@@ -281,9 +285,9 @@ class Reading:
             for p in range(len(self.entry_range) // self.n_species)
         ]
         self.single, self.paired = {}, {}
-        self.tops: list[list[tuple[float, float, float]]] = []
-        for m in range(len(self.spaces)):
-            tops = [(0.0, 0.0, 0.0)] * self.n_classes
+        self.tops = [[(0.0, 0.0, 0.0)] * self.n_classes for _ in self.spaces]
+        for m, space in enumerate(self.spaces):
+            is_cut = space.tiles_x * space.tiles_y * space.tiles_z > 1
             for n in range(m * self.n_species, (m + 1) * self.n_species):
                 row = self.rows[n]
                 if row.class_of < 0:
@@ -293,15 +297,19 @@ class Reading:
                     self.pair_rate(m, c) for c in range(row.pair_start, row.channel_last)
                 )
                 self.single[n], self.paired[n] = single, paired
-                tops[row.class_of] = tuple(
-                    max(a, b)
-                    for a, b in zip(
-                        tops[row.class_of], (single + paired, single, paired), strict=True
-                    )
-                )
-            self.tops.append(tops)
+                if is_cut or self.count(m, n % self.n_species):
+                    self.appear(m, n % self.n_species)
         self.arrive_rate = [row.arrive_rate * factors[row.arrive_factor] for row in self.rows]
         self.source_rate = [s.rate * factors[s.factor] for s in self.sources]
+
+    def appear(self, m: int, species: int) -> None:
+        """A species is present: a class is as fast as the fastest that has been there."""
+        n = m * self.n_species + species
+        c = self.rows[n].class_of
+        if c < 0:
+            return
+        mine = self.single[n] + self.paired[n], self.single[n], self.paired[n]
+        self.tops[m][c] = tuple(max(a, b) for a, b in zip(self.tops[m][c], mine, strict=True))
 
     def offsets(self, m: int, reach: int) -> int:
         """Sites a pair channel may pick from."""

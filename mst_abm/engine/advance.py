@@ -4,7 +4,7 @@ Order of one exchange interval, for each body:
 
     1. signals at the quadrature nodes, from counts at the start (once: an interval that had to be
        left because a table was full goes on with the same signals)
-    2. rates
+    2. rates; tops of rate classes, from the species there are
     3. patches, one after another; cells that leave go to outboxes with their times. A patch of many
        tiles is left to the caller, who goes on here afterwards
     4. mixed compartments; cells from outboxes come in at their times
@@ -18,7 +18,14 @@ import numpy as np
 from mst_abm.engine.kernel import driver, merged
 from mst_abm.engine.lattice import advance_patch
 from mst_abm.engine.mixed import advance_mixed
-from mst_abm.engine.signals import average_factors, prepare_rates, read_signals
+from mst_abm.engine.signals import (
+    average_factors,
+    is_cut,
+    note_present,
+    prepare_rates,
+    read_signals,
+    set_tops,
+)
 from mst_abm.engine.status import BAD_RATE, DONE, NEED_TURNS
 from mst_abm.engine.tables import NODES
 
@@ -36,14 +43,15 @@ def advance_interval(
         body.progress[r].candidate = 0
         out.n[r, :] = 0
         out.done[r, :] = 0
+        note_present(tab, body, r)
         read_signals(tab, body, schedule, r, w)
     if tab.has_factors:
         average_factors(tab, body, rates, r)
         if not prepare_rates(tab, geo, rates):
             return BAD_RATE
+    set_tops(tab, geo, body, rates, r)
     while body.progress[r].stage < n_patches:
-        space = geo.patches[body.progress[r].stage].compartment
-        if geo.spaces[space].tiles_x * geo.spaces[space].tiles_y * geo.spaces[space].tiles_z > 1:
+        if is_cut(geo, geo.patches[body.progress[r].stage].compartment):
             return NEED_TURNS
         status = advance_patch(
             tab,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mst_abm.engine import rng
-from mst_abm.engine.kernel import keep_apart, kernel
+from mst_abm.engine.kernel import inlined, keep_apart, kernel
 from mst_abm.engine.tables import ADD, HALVE_DOWN, HALVE_UP, RESAMPLE, SET
 
 
@@ -26,15 +26,21 @@ class Address(NamedTuple):
     space: int
 
 
-@kernel
+@inlined
 def updated_counters(tab, update, counters, address, candidate, product):
     """Packed counters of a product, from those of the reactant.
 
     ``update`` -1 means the product's type has none; a program copies, changes or draws.
     """
-    keep_apart()
     if update < 0:
         return np.uint16(0)
+    return counters_by(tab, update, counters, address, candidate, product)
+
+
+@kernel
+def counters_by(tab, update, counters, address, candidate, product):
+    """Counters that an update program makes of others."""
+    keep_apart()
     packed = np.int64(counters)
     result = np.int64(0)
     first = tab.update_range[update, 0]

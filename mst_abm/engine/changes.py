@@ -48,6 +48,8 @@ def set_species(tab, geo, grid, border, tile, scratch, site, new, now):
     tile.species[site] = new
     tile.counts[old] -= 1
     tile.counts[new] += 1
+    if tile.counts[new] == 1:
+        scratch.turn[0].has_appeared = True
     if before == after:
         return
     local = site - tile.first

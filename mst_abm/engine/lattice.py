@@ -7,7 +7,7 @@ A candidate event costs the same however many cells there are:
     3. what it does       channel by rate, or nothing with probability 1 - rate / top_c
     4. where and whether  direction, vacancy, partner, local modifiers: accept or nothing
 
-R is computed from integer counts, never accumulated. Source: Gillespie 1976,
+R is computed from integer counts, never accumulated; top_c is raised when a faster species appears. Source: Gillespie 1976,
 doi:10.1016/0021-9991(76)90041-3; null events: Schulze 2008, doi:10.1016/j.jcp.2007.10.021.
 
 In exact mode a patch is one tile and runs through an exchange interval in one turn. In tiled mode
@@ -47,6 +47,7 @@ from mst_abm.engine.grid import (
 from mst_abm.engine.kernel import keep_apart, kernel, natural, prefetch
 from mst_abm.engine.lists import drop_waiting, enlist
 from mst_abm.engine.rng import BLOCK, TWO_M32
+from mst_abm.engine.signals import heed_appeared
 from mst_abm.engine.status import DONE, NEED_OUTBOX, NEED_POSTS, OUT_OF_DRAWS
 from mst_abm.engine.tables import (
     ATTEMPT,
@@ -129,7 +130,7 @@ def guess_places(draws, weight, classes, bounds, n_classes, total, order):
 
 
 @kernel
-def fetch_sites(draws, first, tile, directions, neighbours):
+def fetch_sites(draws, first, tile, directions, neighbours, has_counters):
     """Ask for the sites of the next candidates and for the neighbours they may look at."""
     for j in range(first, first + AHEAD):
         j = natural(j)
@@ -140,6 +141,8 @@ def fetch_sites(draws, first, tile, directions, neighbours):
             np.int64(directions[d, 1]) + tile.ny * np.int64(directions[d, 2])
         )
         prefetch(tile.species, site)
+        if has_counters:
+            prefetch(tile.counters, site)
         prefetch(tile.where, local)
         prefetch(tile.species, site + step)
 
@@ -318,7 +321,7 @@ def run_tile(
                     guess_places(draws, weight, classes, bounds, n_classes, total, order)
             if is_large:
                 pause += AHEAD
-                fetch_sites(draws, j, tile, directions, neighbours)
+                fetch_sites(draws, j, tile, directions, neighbours, tab.has_counters)
         now = t + waiting[j] / total
         if not now < turn[0].stop:
             # what is left of this waiting time is forgotten, which an exponential allows
@@ -355,6 +358,9 @@ def run_tile(
                     land(tab, tile, pool, r, k, i, other)
                     executed += 1
                     landing -= 1
+                    if turn[0].has_appeared:
+                        turn[0].has_appeared = False
+                        heed_appeared(tab, body, rates, r, tile.compartment)
                     total = weigh(bounds, classes, weight, n_classes, landing, arrive_top)
             continue
         i = int(x * classes[c].inverse)
@@ -553,6 +559,9 @@ def run_tile(
                     set_species(tab, geo, grid, border, tile, scratch, site, 0, now)
             tally[tab.channels[ch].tally] += 1
             executed += 1
+        if is_whole and turn[0].has_appeared:
+            turn[0].has_appeared = False
+            heed_appeared(tab, body, rates, r, tile.compartment)
         total = weigh(bounds, classes, weight, n_classes, landing, arrive_top)
         if turn[0].is_full:
             status = NEED_POSTS
@@ -591,7 +600,7 @@ def advance_patch(
     progress = body.progress
     turn[0].attempts = turn[0].executed = 0
     turn[0].queued = 0
-    turn[0].is_full = False
+    turn[0].is_full = turn[0].has_appeared = False
     turn[0].candidate = progress[r].candidate
     turn[0].time = begin
     if progress[r].candidate > 0:

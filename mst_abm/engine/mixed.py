@@ -22,15 +22,16 @@ from mst_abm.engine.cells import (
     updated_counters,
     write_identity,
 )
-from mst_abm.engine.kernel import keep_apart, kernel
+from mst_abm.engine.kernel import inlined, keep_apart, kernel, merged
 from mst_abm.engine.rng import BLOCK, TWO_M32
+from mst_abm.engine.signals import heed_appeared
 from mst_abm.engine.status import DONE, NEED_POOL, NEED_SLOTS, OUT_OF_DRAWS
 from mst_abm.engine.tables import ATTEMPT, COUNTER, DIVIDE, EMIT, LEAVE, MOVE, NEAR, PAIR, VACANT
 
 MASK32 = 0xFFFFFFFF
 
 
-@kernel
+@inlined
 def move_record(tab, mix, r, source, target):
     mix.species[r, target] = mix.species[r, source]
     if tab.has_counters:
@@ -39,10 +40,9 @@ def move_record(tab, mix, r, source, target):
         copy_identity(mix.identity[r], source, mix.identity[r], target)
 
 
-@kernel
+@inlined
 def open_slot(tab, mix, r, q, c):
     """Make room for a cell of class c (the idle class is n_classes); returns its slot."""
-    keep_apart()
     first, bounds = mix.first[q], mix.bounds[r, q]
     hole = bounds[tab.n_classes + 1]
     for p in range(tab.n_classes, c, -1):
@@ -55,10 +55,9 @@ def open_slot(tab, mix, r, q, c):
     return first + hole
 
 
-@kernel
+@inlined
 def close_slot(tab, mix, r, q, c, slot):
     """Remove the cell in ``slot`` of class c."""
-    keep_apart()
     first, bounds = mix.first[q], mix.bounds[r, q]
     hole = slot - first
     for p in range(c, tab.n_classes + 1):
@@ -76,21 +75,26 @@ def listed_class(tab, compartment, species):
 
 
 @kernel
+def count_in(body, r, compartment, species):
+    body.counts[r, compartment, species] += 1
+    if not body.present[r, compartment, species]:
+        body.progress[r].has_appeared = True
+
+
+@inlined
 def add_cell(tab, geo, mix, body, r, q, species, counters):
     """Put a cell into a mixed compartment; returns its slot (identity still to be written)."""
-    keep_apart()
     compartment = geo.mixed_compartment[q]
     slot = open_slot(tab, mix, r, q, listed_class(tab, compartment, species))
     mix.species[r, slot] = species
     if tab.has_counters:
         mix.counters[r, slot] = counters
-    body.counts[r, compartment, species] += 1
+    count_in(body, r, compartment, species)
     return slot
 
 
-@kernel
+@inlined
 def drop_cell(tab, geo, mix, body, r, q, slot):
-    keep_apart()
     compartment = geo.mixed_compartment[q]
     species = np.int64(mix.species[r, slot])
     close_slot(tab, mix, r, q, listed_class(tab, compartment, species), slot)
@@ -99,8 +103,14 @@ def drop_cell(tab, geo, mix, body, r, q, slot):
 
 @kernel
 def turn_cell(tab, geo, mix, body, r, q, slot, new):
-    """Change a cell's species; 0 removes it. Returns the slot it now has, -1 if gone."""
+    """`turn_here` for callers to whom a call is cheaper than a copy."""
     keep_apart()
+    return turn_here(tab, geo, mix, body, r, q, slot, new)
+
+
+@inlined
+def turn_here(tab, geo, mix, body, r, q, slot, new):
+    """Change a cell's species; 0 removes it. Returns the slot it now has, -1 if gone."""
     compartment = geo.mixed_compartment[q]
     old = np.int64(mix.species[r, slot])
     if new == 0:
@@ -108,7 +118,7 @@ def turn_cell(tab, geo, mix, body, r, q, slot, new):
         return -1
     before, after = listed_class(tab, compartment, old), listed_class(tab, compartment, new)
     body.counts[r, compartment, old] -= 1
-    body.counts[r, compartment, new] += 1
+    count_in(body, r, compartment, new)
     if before == after:
         mix.species[r, slot] = new
         return slot
@@ -183,11 +193,21 @@ def is_vacancy_found(tab, geo, mix, r, q, offsets, u):
 def deliver(
     tab, geo, mix, pool, body, r, to, species, counters, copies, u, source, place, window, now
 ):
+    """`hand` for callers to whom a call is cheaper than a copy."""
+    keep_apart()
+    return hand(
+        tab, geo, mix, pool, body, r, to, species, counters, copies, u, source, place, window, now
+    )
+
+
+@inlined
+def hand(
+    tab, geo, mix, pool, body, r, to, species, counters, copies, u, source, place, window, now
+):
     """Hand ``copies`` of a cell to a compartment; identity from ``source`` at ``place``.
 
     Status: NEED_SLOTS, NEED_POOL before anything has changed.
     """
-    keep_apart()
     q = geo.spaces[to].mixed_index
     space = geo.n_units
     if q >= 0:
@@ -235,24 +255,30 @@ def inherit(tab, body, r, source, place, target, slot, i, window, space, now):
     body.births[r, space] += 1
 
 
-@kernel
-def weigh_groups(tab, geo, mix, rates, r):
-    """Weight of every (compartment, class) and of arrivals from outside; returns the sum."""
-    keep_apart()
+@inlined
+def weigh_again(tab, geo, mix, rates, r, q, other):
+    """Weights of compartments q and ``other``, whose cells have changed; returns the sum of all.
+
+    q = number of mixed compartments: all are weighed. Each has a weight for every class, one for
+    arrivals from outside, and their sum; no number is accumulated from event to event.
+    """
+    n_classes, n_mixed = tab.n_classes, geo.mixed_compartment.shape[0]
     total = 0.0
-    n_classes = tab.n_classes
-    for q in range(geo.mixed_compartment.shape[0]):
-        m = geo.mixed_compartment[q]
-        bounds = mix.bounds[r, q]
-        density = pair_density(tab, geo, mix, r, q)
-        for c in range(n_classes):
-            w = (bounds[c + 1] - bounds[c]) * (
-                rates.classes[m, c].single + density * rates.classes[m, c].paired
-            )
-            rates.weight[q, c] = w
-            total += w
-        rates.weight[q, n_classes] = rates.spaces[m].source_sum
-        total += rates.spaces[m].source_sum
+    for p in range(n_mixed):
+        if q == n_mixed or p == q or p == other:
+            m = geo.mixed_compartment[p]
+            density = pair_density(tab, geo, mix, r, p)
+            mine = 0.0
+            for c in range(n_classes):
+                w = (mix.bounds[r, p, c + 1] - mix.bounds[r, p, c]) * (
+                    rates.classes[m, c].single + density * rates.classes[m, c].paired
+                )
+                rates.weight[p, c] = w
+                mine += w
+            rates.weight[p, n_classes] = rates.spaces[m].source_sum
+            rates.weight[p, n_classes + 1] = mine + rates.spaces[m].source_sum
+            rates.spaces[m].density = density
+        total += rates.weight[p, n_classes + 1]
     return total
 
 
@@ -276,10 +302,9 @@ def earliest(geo, out, r):
     return best, time
 
 
-@kernel
+@merged
 def act(tab, geo, mix, pool, body, rates, r, q, slot, ch, word, now, address, candidate):
     """Carry out a channel of the cell in ``slot``; returns (status, executed)."""
-    keep_apart()
     m = geo.mixed_compartment[q]
     first = mix.first[q]
     verb = tab.channels[ch].verb
@@ -355,7 +380,7 @@ def act(tab, geo, mix, pool, body, rates, r, q, slot, ch, word, now, address, ca
         if verb == LEAVE:
             place = slot if tab.has_identity else 0
         # the receiver is served first: it may have no room, and then nothing must have changed
-        status = deliver(
+        status = hand(
             tab, geo, mix, pool, body, r, tab.channels[ch].destination, product, carried, copies, u,
             mix.identity[r], place, window, now,
         )  # fmt: skip
@@ -368,7 +393,7 @@ def act(tab, geo, mix, pool, body, rates, r, q, slot, ch, word, now, address, ca
             mix.counters[r, slot] = updated_counters(
                 tab, tab.channels[ch].update_a, own, address, candidate, 0
             )
-        turn_cell(tab, geo, mix, body, r, q, slot, tab.channels[ch].product_a)
+        turn_here(tab, geo, mix, body, r, q, slot, tab.channels[ch].product_a)
     body.tally[r, tab.channels[ch].tally] += 1
     return DONE, 1
 
@@ -463,6 +488,15 @@ def from_outside(tab, geo, mix, body, rates, r, q, x, now, address, candidate):
 
 
 @kernel
+def heed_all_appeared(tab, geo, body, rates, r):
+    """Raise tops by species that have come into a mixed compartment."""
+    keep_apart()
+    body.progress[r].has_appeared = False
+    for q in range(geo.mixed_compartment.shape[0]):
+        heed_appeared(tab, body, rates, r, geo.mixed_compartment[q])
+
+
+@kernel
 def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, end, window):
     """Run the mixed compartments of body r from ``begin`` to ``end``; returns a status.
 
@@ -477,7 +511,9 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
     drawn = np.int64(0)
     if body.progress[r].candidate > 0:
         t, drawn = body.progress[r].time, body.progress[r].candidate
-    total = weigh_groups(tab, geo, mix, rates, r)
+    total = 0.0
+    # compartments to be weighed again: all to begin with, -1 = none
+    stale, receiver = n_mixed, -1
     sender, due = earliest(geo, out, r)
     rng.fill_block(draws, seed, address.replicate, window, space, drawn)
     j = 0
@@ -488,6 +524,12 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
             drawn += BLOCK
             rng.fill_block(draws, seed, address.replicate, window, space, drawn)
             j = 0
+        if stale >= 0:
+            if body.progress[r].has_appeared:
+                heed_all_appeared(tab, geo, body, rates, r)
+                stale = n_mixed
+            total = weigh_again(tab, geo, mix, rates, r, stale, receiver)
+            stale = receiver = -1
         candidate = drawn + j
         now = t + draws.waiting[j] / total
         if not now < min(end, due):
@@ -509,7 +551,7 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
             t = due
             out.done[r, sender] = i + 1
             j += 1
-            total = weigh_groups(tab, geo, mix, rates, r)
+            stale = max(geo.spaces[np.int64(out.cells[r, sender, i].destination)].mixed_index, 0)
             sender, due = earliest(geo, out, r)
             continue
         before = t
@@ -517,14 +559,18 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
         x = draws.choice[j] * total
         word = draws.direction[j]
         j += 1
+        body.progress[r].attempts += 1
         q, c = 0, 0
-        while q < n_mixed and x >= rates.weight[q, c]:
+        while q < n_mixed and x >= rates.weight[q, n_classes + 1]:
+            x -= rates.weight[q, n_classes + 1]
+            q += 1
+        if q == n_mixed:
+            continue
+        while c <= n_classes and x >= rates.weight[q, c]:
             x -= rates.weight[q, c]
             c += 1
-            if c > n_classes:
-                q, c = q + 1, 0
-        body.progress[r].attempts += 1
-        if q == n_mixed:
+        # sums and differences may differ in their last bit
+        if c > n_classes:
             continue
         m = geo.mixed_compartment[q]
         executed = 0
@@ -533,7 +579,7 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
                 tab, geo, mix, body, rates, r, q, x, now, address, candidate
             )
         else:
-            density = pair_density(tab, geo, mix, r, q)
+            density = rates.spaces[m].density
             top = rates.classes[m, c].single + density * rates.classes[m, c].paired
             members = mix.bounds[r, q, c + 1] - mix.bounds[r, q, c]
             i = min(int(x / top), members - 1)
@@ -554,13 +600,15 @@ def advance_mixed(tab, geo, mix, pool, out, body, rates, draws, seed, r, begin, 
             status, executed = act(
                 tab, geo, mix, pool, body, rates, r, q, slot, ch, word, now, address, candidate
             )
+            if tab.channels[ch].verb == LEAVE or tab.channels[ch].verb == EMIT:
+                receiver = geo.spaces[tab.channels[ch].destination].mixed_index
         if status != DONE:
             body.progress[r].attempts -= 1
             t = before
             break
         if executed:
             body.progress[r].executed += 1
-            total = weigh_groups(tab, geo, mix, rates, r)
+            stale = q
     body.progress[r].time = t
     body.progress[r].candidate = 0
     if status != DONE:

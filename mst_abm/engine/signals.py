@@ -176,15 +176,11 @@ def sum_entries(tab, rates):
 
 @kernel
 def sum_channels(tab, geo, rates, compartment):
-    """Running sums of a compartment's channels and the tops of its rate classes."""
-    n_species, n_classes = tab.n_species, tab.n_classes
-    for c in range(n_classes):
-        rates.classes[compartment, c].top = 0.0
-        rates.classes[compartment, c].single = 0.0
-        rates.classes[compartment, c].paired = 0.0
+    """Running sums of a compartment's channels; False if one is not finite."""
+    n_species = tab.n_species
+    sane = True
     for row in range(compartment * n_species, (compartment + 1) * n_species):
-        c = tab.rows[row].class_of
-        if c < 0:
+        if tab.rows[row].class_of < 0:
             continue
         single = 0.0
         for ch in range(tab.rows[row].channel_first, tab.rows[row].pair_start):
@@ -199,12 +195,70 @@ def sum_channels(tab, geo, rates, compartment):
             rates.cumulative[ch] = paired
         rates.rows[row].single = single
         rates.rows[row].paired = paired
-        rates.classes[compartment, c].top = max(rates.classes[compartment, c].top, single + paired)
-        rates.classes[compartment, c].single = max(rates.classes[compartment, c].single, single)
-        rates.classes[compartment, c].paired = max(rates.classes[compartment, c].paired, paired)
-    for c in range(n_classes):
-        top = rates.classes[compartment, c].top
-        rates.classes[compartment, c].inverse = 1.0 / top if top > 0.0 else 0.0
+        sane = sane and np.isfinite(single + paired)
+    return sane
+
+
+@kernel
+def raise_tops(tab, rates, compartment, species):
+    """A species is present: the tops of its rate class are at least its rates."""
+    row = compartment * tab.n_species + species
+    c = tab.rows[row].class_of
+    if c < 0:
+        return
+    single, paired = rates.rows[row].single, rates.rows[row].paired
+    rates.classes[compartment, c].single = max(rates.classes[compartment, c].single, single)
+    rates.classes[compartment, c].paired = max(rates.classes[compartment, c].paired, paired)
+    if single + paired > rates.classes[compartment, c].top:
+        rates.classes[compartment, c].top = single + paired
+        rates.classes[compartment, c].inverse = 1.0 / (single + paired)
+
+
+@kernel
+def is_cut(geo, compartment):
+    """Whether a compartment's patches consist of several tiles."""
+    space = geo.spaces[compartment]
+    return space.tiles_x * space.tiles_y * space.tiles_z > 1
+
+
+@kernel
+def note_present(tab, body, r):
+    """Which species there are at the start of a window. Changes: body.present, has_appeared."""
+    body.progress[r].has_appeared = False
+    for compartment in range(tab.n_compartments):
+        for s in range(1, tab.n_species):
+            body.present[r, compartment, s] = body.counts[r, compartment, s] > 0
+
+
+@kernel
+def set_tops(tab, geo, body, rates, r):
+    """Tops of the rate classes, from the species that have been there in this window.
+
+    In patches of several tiles all species count, for threads must not influence each other.
+    """
+    keep_apart()
+    for compartment in range(tab.n_compartments):
+        for c in range(tab.n_classes):
+            rates.classes[compartment, c].top = 0.0
+            rates.classes[compartment, c].inverse = 0.0
+            rates.classes[compartment, c].single = 0.0
+            rates.classes[compartment, c].paired = 0.0
+        for s in range(1, tab.n_species):
+            if body.present[r, compartment, s] or is_cut(geo, compartment):
+                raise_tops(tab, rates, compartment, s)
+
+
+@kernel
+def heed_appeared(tab, body, rates, r, compartment):
+    """Raise tops by what has come into a compartment of one clock, if it was not there before.
+
+    The waiting time under way is drawn anew, which an exponential allows.
+    """
+    keep_apart()
+    for s in range(1, tab.n_species):
+        if body.counts[r, compartment, s] > 0 and not body.present[r, compartment, s]:
+            body.present[r, compartment, s] = True
+            raise_tops(tab, rates, compartment, s)
 
 
 @kernel
@@ -228,7 +282,7 @@ def sum_arrivals(tab, geo, rates, compartment):
 def prepare_rates(tab, geo, rates):
     """All rates of an interval from tables and factors; False if one is not finite.
 
-    Changes: every array of ``rates`` but factors, path and weight.
+    Changes: every array of ``rates`` but classes, factors and weight.
     """
     keep_apart()
     for f in range(rates.factors.shape[0]):
@@ -238,9 +292,7 @@ def prepare_rates(tab, geo, rates):
     sum_entries(tab, rates)
     sane = True
     for compartment in range(tab.n_compartments):
-        sum_channels(tab, geo, rates, compartment)
+        sane = sum_channels(tab, geo, rates, compartment) and sane
         sum_arrivals(tab, geo, rates, compartment)
-        for c in range(tab.n_classes):
-            sane = sane and np.isfinite(rates.classes[compartment, c].top)
         sane = sane and np.isfinite(rates.spaces[compartment].source_sum)
     return sane

@@ -187,6 +187,7 @@ def make_state(
         tally=np.zeros((n, max(n_tallies, 1)), np.int64),
         signals=np.tile(signals, (n, 1)),
         node_signals=np.zeros((n, NODES + 1, len(tab.signals))),
+        present=np.zeros((n, tab.n_compartments, tab.n_species), np.bool_),
         births=np.zeros((n, geo.n_units + 1), np.int64),
     )
     depth = 16 if has_flow else 1

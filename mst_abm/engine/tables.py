@@ -222,6 +222,7 @@ TURN = np.dtype(  # one tile's work from one time to another
         ("ticks", "f8"),  # per h
         ("queued", "i8"),  # cells in Scratch.queue
         ("is_full", "b1"),  # the outbox may not hold another event's posts
+        ("has_appeared", "b1"),  # a species of which there was no cell, perhaps
     ]
 )
 PROGRESS = np.dtype(
@@ -233,6 +234,7 @@ PROGRESS = np.dtype(
         ("candidate", "i8"),  # next candidate of an interrupted stage
         ("attempts", "i8"),
         ("executed", "i8"),
+        ("has_appeared", "b1"),  # a species, in a mixed compartment, for the first time in the window
     ]
 )
 ROW_RATES = np.dtype(
@@ -240,13 +242,19 @@ ROW_RATES = np.dtype(
 )
 CLASS_RATES = np.dtype(
     [
-        ("top", "f8"),  # greatest rate of a species of the class
+        ("top", "f8"),  # greatest rate of a species of the class that is present
         ("inverse", "f8"),  # 1 / top, 0 for 0
-        ("single", "f8"),  # greatest sum of single channels
+        ("single", "f8"),  # the same of the sums of single channels alone
         ("paired", "f8"),
     ]
 )
-SPACE_RATES = np.dtype([("arrive_top", "f8"), ("source_sum", "f8")])
+SPACE_RATES = np.dtype(
+    [
+        ("arrive_top", "f8"),
+        ("source_sum", "f8"),
+        ("density", "f8"),  # mixed: tries to meet per virtual neighbour, as last weighed
+    ]
+)
 
 
 class Tables(NamedTuple):
@@ -346,6 +354,7 @@ class Body(NamedTuple):
     tally: np.ndarray  # (R, T) i8
     signals: np.ndarray  # (R, G) f8 at the start of the window
     node_signals: np.ndarray  # (R, NODES + 1, G) f8 within and at the end of it
+    present: np.ndarray  # (R, M, S) b1 species that have been there in this window
     births: np.ndarray  # (R, U + 1) i8 ordinals of identities in this window
 
 
@@ -380,7 +389,7 @@ class Rates(NamedTuple):
     spaces: np.ndarray  # (M,) SPACE_RATES
     source: np.ndarray  # (sources,) running sums within a compartment
     factors: np.ndarray  # (factors,)
-    weight: np.ndarray  # (Q or 1, MAX_CLASSES + 2)
+    weight: np.ndarray  # (Q or 1, MAX_CLASSES + 2) of each class, of arrivals, of both together
 
 
 class Scratch(NamedTuple):
