@@ -106,7 +106,9 @@ class Twin(TileTwin):
                 continue
             for c, weight in enumerate(mine):
                 if x < weight:
-                    return self.try_mixed(q, c if c < self.n_classes else None, x, word, number, now)
+                    return self.try_mixed(
+                        q, c if c < self.n_classes else None, x, word, number, now
+                    )
                 x -= weight
             return False
         return False

@@ -234,7 +234,10 @@ PROGRESS = np.dtype(
         ("candidate", "i8"),  # next candidate of an interrupted stage
         ("attempts", "i8"),
         ("executed", "i8"),
-        ("has_appeared", "b1"),  # a species, in a mixed compartment, for the first time in the window
+        (
+            "has_appeared",
+            "b1",
+        ),  # a species, in a mixed compartment, for the first time in the window
     ]
 )
 ROW_RATES = np.dtype(
