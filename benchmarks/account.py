@@ -67,15 +67,17 @@ def scenario_of(variant: Variant, side: int, hours: float):
     from mst_abm.scenario import load_scenario_text
 
     scenario = load_scenario_text(document(variant, side, hours))
-    initial = tuple(replace(cells, amount=variant.filled) for cells in scenario.model.initial)
+    cells, *others = scenario.model.initial
+    filled = variant.filled - len(others) / side**3
+    initial = (replace(cells, amount=filled), *others)
     return replace(scenario, model=replace(scenario.model, initial=initial))
 
 
 def document(variant: Variant, side: int, hours: float) -> str:
     """The file of a variant, half full.
 
-    A thinned one declares a second type of rate 1/h, of which there are no cells; it shares the
-    rate class of the cells and sets its top.
+    A thinned one has a single cell of a second type, of rate 1/h; it shares the rate class of the
+    cells and sets its top.
     """
     patterns = {"birth": "cell -> cell + cell", "death": "cell", "hop": "cell"}
     verbs = {"birth": "divide", "death": "die", "hop": "move"}
@@ -91,8 +93,10 @@ def document(variant: Variant, side: int, hours: float) -> str:
         if rate
     ]
     types: dict[str, dict] = {"cell": {}}
+    initial: list[dict] = [{"cells": "cell", "fraction": 0.5}]
     if variant.thinned:
         types["fast"] = {}
+        initial.append({"cells": "fast", "number": 1})
         rules += [
             {"name": "fast hop", "move": "fast", "rate": "1 /h", "source": "verification"},
             {
@@ -108,7 +112,7 @@ def document(variant: Variant, side: int, hours: float) -> str:
             "types": types,
             "rules": rules,
             "compartments": {"cube": {"lattice": cube}},
-            "initial": {"cube": [{"cells": "cell", "fraction": 0.5}]},
+            "initial": {"cube": initial},
             "run": {
                 "until": f"{hours!r} h",
                 "exchange": f"{hours!r} h",

@@ -73,6 +73,8 @@ FAULTS = (
           "if single + paired > rates.classes[compartment, c].top:", "if True:",
           "thinning by the last species of a class, not by its fastest",
           on_lattice("contact"), ("test_exact.py",)),
+    Fault("newcomer not heeded", "signals.py", "body.present[r, compartment, s] = True", "continue",
+          "a faster species that appears is no faster than its class was", EVERYTHING, ("test_exact.py",)),
     Fault("bound of a pair", "signals.py", "top = max(top, total)", "top = total",
           "thinning by the last partner, not by the likeliest", in_mixture("mass action"), ("test_exact.py",)),
     Fault("pair not normalised", "lattice.py",
