@@ -15,7 +15,7 @@ from twin_lattice import LatticeTwin
 from twin_tables import Classes, Patch, Tile
 
 LAST = 254
-TRIES_PER_WINDOW = 2.5
+TRIES_PER_WINDOW = 1.0
 STEPS = [(d % 3 - 1, d // 3 % 3 - 1, d // 9 - 1) for d in range(27)]
 FACES_FIRST = sorted(range(27), key=lambda d: sum(map(abs, STEPS[d])))
 

@@ -32,7 +32,7 @@ from mst_abm.model.compile import CompiledModel
 from mst_abm.scenario.definition import Run
 
 #: Default window: so long that the busiest cell tries so many things.
-TRIES_PER_WINDOW = 2.5
+TRIES_PER_WINDOW = 1.0
 #: How far kills of moving targets, the most sensitive of what was measured, are off for each try in a window
 #: with tiles of 16 sites a side, and how that falls with the side (docs/algorithm.md, "Tiled mode").
 ERROR_PER_TRY, ERROR_SIDE, ERROR_POWER = 0.0005, 16.0, 0.6
