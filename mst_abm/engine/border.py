@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 
+from mst_abm.engine.grid import tile_at
 from mst_abm.engine.kernel import inlined, keep_apart, kernel
 from mst_abm.engine.lists import add_waiting, delist, drop_waiting, enlist, first_waiting
 
@@ -204,7 +205,7 @@ def find_neighbours(geo, grid, tile, scratch, is_settling):
     Those of later colours have not had their turn in this window, unless it is settled.
     """
     keep_apart()
-    own = geo.tiles[grid.tile_first + tile_at_corner(geo, grid, tile)]
+    own = geo.tiles[grid.tile_first + tile_at(geo, grid, tile.x, tile.y, tile.z)]
     i = geo.tile_along[grid.axis_first + tile.x]
     j = geo.tile_along[grid.axis_first + grid.nx + tile.y]
     k = geo.tile_along[grid.axis_first + grid.nx + grid.ny + tile.z]
@@ -231,14 +232,6 @@ def beside(i, step, n, is_periodic):
     if n == 1 or ((i + step < 0 or i + step >= n) and not is_periodic):
         return -1
     return (i + step) % n
-
-
-@kernel
-def tile_at_corner(geo, grid, tile):
-    axis = grid.axis_first
-    i, j = geo.tile_along[axis + tile.x], geo.tile_along[axis + grid.nx + tile.y]
-    k = geo.tile_along[axis + grid.nx + grid.ny + tile.z]
-    return i + grid.tiles_x * (j + grid.tiles_y * k)
 
 
 @inlined
@@ -273,7 +266,7 @@ def pull(tab, geo, grid, border, tile, scratch):
     border.n[tile.unit] = 0
     border.heads[tile.unit, :] = 0
     # tiles of a patch are numbered in a row
-    first_unit = tile.unit - tile_at_corner(geo, grid, tile)
+    first_unit = tile.unit - tile_at(geo, grid, tile.x, tile.y, tile.z)
     for d in range(DIRECTIONS):
         if scratch.neighbour[d] < 0:
             continue
