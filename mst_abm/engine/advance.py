@@ -18,6 +18,7 @@ import numpy as np
 from mst_abm.engine.kernel import driver, merged
 from mst_abm.engine.lattice import advance_patch
 from mst_abm.engine.mixed import advance_mixed
+from mst_abm.engine.pin import pin
 from mst_abm.engine.signals import (
     average_factors,
     is_cut,
@@ -97,6 +98,9 @@ def advance_bodies(
 
     Returns (status, body it stopped at). A body's own progress tells where it goes on.
     """
+    tab, geo, lat, border, mix = pin(tab), pin(geo), pin(lat), pin(border), pin(mix)
+    pool, out, body, schedule = pin(pool), pin(out), pin(body), pin(schedule)
+    rates, draws, scratch = pin(rates), pin(draws), pin(scratch)
     n_windows = schedule.edges.shape[0] - 1
     if not tab.has_factors:
         rates.factors[0] = 1.0

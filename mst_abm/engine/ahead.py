@@ -8,6 +8,7 @@ from numba import float64, int64, typeof, uint64
 from mst_abm.engine.advance import advance_bodies
 from mst_abm.engine.lattice import advance_patch
 from mst_abm.engine.mixed import advance_mixed
+from mst_abm.engine.pin import Pinned
 from mst_abm.engine.rng import make_draws
 from mst_abm.engine.state import make_rates, make_scratch, make_state
 from mst_abm.engine.tables import NODES, Geometry, Schedule, Tables
@@ -25,10 +26,12 @@ def compile_advancing(tab: Tables, geo: Geometry, part: str) -> None:
         spaces = (tab, geo, state.lattice, border, state.pool, state.outbox)
         patch = (*spaces, body, rates, draws, scratch)
         times = (uint64, int64, int64, float64, float64, int64)
-        advance_patch.compile((*map(typeof, patch), *times))
+        advance_patch.compile((*(Pinned(typeof(each)) for each in patch), *times))
         return
     mixed = (tab, geo, state.mixed, state.pool, state.outbox, body, rates, draws)
-    advance_mixed.compile((*map(typeof, mixed), uint64, int64, float64, float64, int64))
+    advance_mixed.compile(
+        (*(Pinned(typeof(each)) for each in mixed), uint64, int64, float64, float64, int64)
+    )
     schedule = Schedule(np.zeros(2), 1, np.zeros((1, 0, NODES + 1)))
     spaces = (tab, geo, state.lattice, border, state.mixed, state.pool, state.outbox)
     bodies = (*spaces, body, schedule, rates, draws, scratch)

@@ -18,7 +18,7 @@ import numpy as np
 
 from mst_abm.engine.grid import tile_at
 from mst_abm.engine.kernel import inlined, keep_apart, kernel
-from mst_abm.engine.lists import add_waiting, delist, drop_waiting, enlist, first_waiting
+from mst_abm.engine.lists import add_waiting, delist, drop_waiting, enlist, first_waiting, reclass
 
 LAST = 254  # tick at the end of a window; 0 at its beginning
 POSTS_PER_EVENT = 32  # bound: a pushed chain of six cells posts two sites a step
@@ -167,9 +167,10 @@ def relist(tab, tile, site, before, after):
         if after < 0:
             unlist(tab, tile, site, before)
         return
-    delist(tile.order, tile.where, tile.listed, tab.n_classes, before, local)
     if after >= 0:
-        enlist(tile.order, tile.where, tile.listed, tab.n_classes, after, local)
+        reclass(tile.order, tile.where, tile.listed, before, after, local)
+    else:
+        delist(tile.order, tile.where, tile.listed, tab.n_classes, before, local)
 
 
 @inlined

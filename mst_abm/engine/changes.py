@@ -25,7 +25,7 @@ from mst_abm.engine.border import (
 from mst_abm.engine.cells import copy_identity, swap_identity
 from mst_abm.engine.grid import locate, shifted
 from mst_abm.engine.kernel import inlined, keep_apart, kernel
-from mst_abm.engine.lists import delist, enlist, first_waiting
+from mst_abm.engine.lists import delist, enlist, first_waiting, reclass
 
 
 @inlined
@@ -57,13 +57,14 @@ def set_species(tab, geo, grid, border, tile, scratch, site, new, now):
         change_beyond(tab, geo, grid, border, tile, scratch, site, old, before, after, now)
     elif before >= 0 and not is_acting(tab, tile, local):
         relist(tab, tile, site, before, after)
+    elif after < 0:
+        delist(tile.order, tile.where, tile.acting, tab.n_classes, before, local)
+    elif before >= 0:
+        reclass(tile.order, tile.where, tile.acting, before, after, local)
     else:
-        if before >= 0:
-            delist(tile.order, tile.where, tile.acting, tab.n_classes, before, local)
-        if after >= 0:
-            if tile.acting[tab.n_classes] >= first_waiting(tile, tab.n_classes):
-                close_gap(tab, tile)
-            enlist(tile.order, tile.where, tile.acting, tab.n_classes, after, local)
+        if tile.acting[tab.n_classes] >= first_waiting(tile, tab.n_classes):
+            close_gap(tab, tile)
+        enlist(tile.order, tile.where, tile.acting, tab.n_classes, after, local)
 
 
 @kernel

@@ -46,6 +46,7 @@ from mst_abm.engine.grid import (
 )
 from mst_abm.engine.kernel import keep_apart, kernel, natural, prefetch
 from mst_abm.engine.lists import drop_waiting, enlist
+from mst_abm.engine.pin import pin
 from mst_abm.engine.rng import BLOCK, TWO_M32
 from mst_abm.engine.signals import heed_appeared
 from mst_abm.engine.status import DONE, NEED_OUTBOX, NEED_POSTS, OUT_OF_DRAWS
@@ -110,22 +111,29 @@ def weigh(bounds, classes, weight, n_classes, waiting, arrive_top):
 
 
 @kernel
+def guess_in_class(guess, choice, begin, slope, start):
+    """Places of the draws at or beyond the first of a class; the loop is made of vectors."""
+    for j in range(BLOCK):
+        guess[j] = choice[j] * slope + start if choice[j] >= begin else guess[j]
+
+
+@kernel
 def guess_places(draws, weight, classes, bounds, n_classes, total, order):
     """Places in the list of a block's candidates, were nothing to happen meanwhile.
 
     Cells drawn at random are seldom in a near cache. Asked for ahead of time they are waited for
     together, not one after another; a guess gone wrong changes nothing but the waiting.
     """
+    guess, words = draws.fraction, draws.words  # no longer needed as what they were
+    below = 0.0
+    for c in range(n_classes):
+        start = bounds[c] - below * classes[c].inverse
+        guess_in_class(guess, draws.choice, below / total, total * classes[c].inverse, start)
+        below += weight[c]
+    last = max(bounds[n_classes] - 1, 0)
     for j in range(BLOCK):
-        x = draws.choice[j] * total
-        c = 0
-        while c < n_classes and x >= weight[c]:
-            x -= weight[c]
-            c = natural(c + 1)
-        place = 0
-        if c < n_classes:
-            place = bounds[c] + min(int(x * classes[c].inverse), bounds[c + 1] - bounds[c] - 1)
-        draws.words[j] = place  # the raw words are no longer needed
+        place = min(max(int(guess[j]), 0), last)
+        words[j] = place
         prefetch(order, place)
 
 
@@ -157,7 +165,7 @@ def choose_landing(tab, geo, lat, tile, r, k, row, counters, u, address, candida
     """
     keep_apart()
     first, last = tab.rows[row].arrive_modifier_first, tab.rows[row].arrive_modifier_last
-    grid = grid_of(geo, tile.compartment)
+    grid = pin(grid_of(geo, tile.compartment))
     n = tile.species.shape[0]
     for trial_number in range(LANDING_TRIES):
         a, b, _ = rng.detail(
@@ -168,8 +176,8 @@ def choose_landing(tab, geo, lat, tile, r, k, row, counters, u, address, candida
         if tile.species[site] == 0:
             if first == last:
                 return site
-            there = view_tile(
-                tab, geo, lat, tile.counts, tile.tally, r, k, tile_of(geo, grid, site)
+            there = pin(
+                view_tile(tab, geo, lat, tile.counts, tile.tally, r, k, tile_of(geo, grid, site))
             )
             if b < acceptance(tab, geo, grid, there, first, last, site - there.first, counters):
                 return site
@@ -177,7 +185,7 @@ def choose_landing(tab, geo, lat, tile, r, k, row, counters, u, address, candida
     for is_drawn in range(2):
         total = 0.0
         for i in range(grid.tiles_x * grid.tiles_y * grid.tiles_z):
-            there = view_tile(tab, geo, lat, tile.counts, tile.tally, r, k, i)
+            there = pin(view_tile(tab, geo, lat, tile.counts, tile.tally, r, k, i))
             for local in range(there.n):
                 if tile.species[there.first + local] == 0:
                     p = acceptance(tab, geo, grid, there, first, last, local, counters)
@@ -595,7 +603,7 @@ def advance_patch(
     When the outbox is full the time and the candidate reached are kept in ``body``.
     """
     compartment = geo.patches[k].compartment
-    tile = view_tile(tab, geo, lat, body.counts[r, compartment], body.tally[r], r, k, 0)
+    tile = pin(view_tile(tab, geo, lat, body.counts[r, compartment], body.tally[r], r, k, 0))
     turn = scratch.turn
     progress = body.progress
     turn[0].attempts = turn[0].executed = 0
@@ -606,9 +614,9 @@ def advance_patch(
     if progress[r].candidate > 0:
         turn[0].time = progress[r].time
     status = run_tile(
-        tab, geo, grid_of(geo, compartment), lat, border, tile,
-        whole_scratch(tab, geo, out, scratch, r, k), pool, body, rates, draws, seed, r, k, window,
-        end, True,
+        tab, geo, pin(grid_of(geo, compartment)), lat, border, tile,
+        pin(whole_scratch(tab, geo, out, scratch, r, k)), pool, body, rates, draws, seed, r, k,
+        window, end, True,
     )  # fmt: skip
     progress[r].attempts += turn[0].attempts
     progress[r].executed += turn[0].executed

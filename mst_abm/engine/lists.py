@@ -41,6 +41,42 @@ def delist(order, where, bounds, n_classes, c, local):
 
 
 @inlined
+def reclass(order, where, bounds, before, after, local):
+    """Pass a site from one class to another: what `delist` and `enlist` do, without the segments
+    beyond both, which would be shifted and shifted back.
+    """
+    hole = where[local]
+    last = bounds[before + 1] - 1
+    if hole != last:
+        moved = order[last]
+        order[hole] = moved
+        where[moved] = hole
+    hole = last
+    if before < after:
+        bounds[before + 1] = last
+        for q in range(before + 1, after + 1):
+            last = bounds[q + 1] - 1
+            if hole != last:
+                moved = order[last]
+                order[hole] = moved
+                where[moved] = hole
+            hole = last
+            if q < after:
+                bounds[q + 1] = last
+    else:
+        for q in range(before, after, -1):
+            first = bounds[q]
+            if first != hole:
+                moved = order[first]
+                order[hole] = moved
+                where[moved] = hole
+            hole = first
+            bounds[q] = first + 1
+    order[hole] = local
+    where[local] = hole
+
+
+@inlined
 def first_waiting(tile, n_classes):
     """Left end of the waiting cells in ``order``."""
     return tile.n - tile.listed[n_classes + 1]

@@ -11,6 +11,7 @@ from mst_abm.engine.cells import Address, updated_counters, write_identity
 from mst_abm.engine.grid import grid_of, site_at, unfold, view_tile, wrapped
 from mst_abm.engine.kernel import driver, keep_apart, kernel
 from mst_abm.engine.mixed import add_cell, deliver, drop_cell, inherit
+from mst_abm.engine.pin import pin
 
 FAR = 255  # beyond every distance a field tells apart
 
@@ -58,8 +59,8 @@ def populate_patch(tab, geo, lat, body, items, vacant, seed, r, k, clone):
     """
     keep_apart()
     compartment = geo.patches[k].compartment
-    patch = view_tile(tab, geo, lat, body.counts[r, compartment], body.tally[r], r, k, 0)
-    grid = grid_of(geo, compartment)
+    patch = pin(view_tile(tab, geo, lat, body.counts[r, compartment], body.tally[r], r, k, 0))
+    grid = pin(grid_of(geo, compartment))
     n_sites = patch.species.shape[0]
     patch.species[:] = 0
     patch.counts[0] += n_sites
@@ -145,7 +146,7 @@ def measure_fields(tab, geo, lat, body, field_is_distance, field_mask, queue, r,
     keep_apart()
     compartment = geo.patches[k].compartment
     patch = view_tile(tab, geo, lat, body.counts[r, compartment], body.tally[r], r, k, 0)
-    grid = grid_of(geo, compartment)
+    grid = pin(grid_of(geo, compartment))
     direction = geo.direction[compartment]
     n_neighbours = geo.spaces[compartment].neighbours
     for f in range(field_mask.shape[0]):
@@ -233,6 +234,7 @@ def populate(
     tab, geo, lat, mix, body, items, field_is_distance, field_mask, vacant, seed, first, last
 ):
     """Bodies [first, last) at time zero; returns cells that found no vacant site."""
+    tab, geo, lat, mix, body, items = pin(tab), pin(geo), pin(lat), pin(mix), pin(body), pin(items)
     missing = np.int64(0)
     for r in range(first, last):
         clone = np.int64(0)
@@ -257,6 +259,7 @@ def infuse(
 
     Slots of a mixed compartment and pools must suffice. Cells for a lattice wait in its pools.
     """
+    tab, geo, mix, pool, body = pin(tab), pin(geo), pin(mix), pin(pool), pin(body)
     space = geo.n_units
     # counters are drawn beside the spaces of events: no candidate has this address
     address = Address(seed, body.progress[r].replicate, window, space + 1)
@@ -281,6 +284,7 @@ def reset_number(
     tab, geo, mix, body, r, compartment, species, update, number, seed, window, now, first_draw
 ):
     """Bring a species of a mixed compartment to a number; slots must suffice."""
+    tab, geo, mix, body = pin(tab), pin(geo), pin(mix), pin(body)
     space = geo.n_units
     q = geo.spaces[compartment].mixed_index
     address = Address(seed, body.progress[r].replicate, window, space + 1)

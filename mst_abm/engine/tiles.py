@@ -31,6 +31,7 @@ from mst_abm.engine.kernel import driver, keep_apart, kernel, prefetch
 from mst_abm.engine.lattice import arrive, land, run_tile
 from mst_abm.engine.lists import drop_waiting, enlist, first_waiting
 from mst_abm.engine.numbers import logarithm
+from mst_abm.engine.pin import pin
 from mst_abm.engine.status import DONE
 
 FRESH, UNDER_WAY = 0, 1  # stages of a turn
@@ -109,7 +110,7 @@ def take_turn(
 
     A turn that had to stop because a table was full goes on.
     """
-    tile = view_tile(tab, geo, lat, scratch.counts, scratch.tally, r, k, i)
+    tile = pin(view_tile(tab, geo, lat, scratch.counts, scratch.tally, r, k, i))
     turn = scratch.turn
     if turn[0].stage == FRESH:
         if not is_settling:
@@ -127,9 +128,10 @@ def take_turn(
             scratch.late[:] = tile.listed[tab.n_classes]
             turn[0].time = time_of(turn, scratch.queue[0] >> 16)
         turn[0].stage = UNDER_WAY
+    acting = pin(late_view(tile, scratch)) if is_settling else tile
     status = run_tile(
-        tab, geo, grid, lat, border, late_view(tile, scratch) if is_settling else tile, scratch, pool,
-        body, rates, draws, seed, r, k, window, turn[0].end, False,
+        tab, geo, grid, lat, border, acting, scratch, pool, body, rates, draws, seed, r, k, window,
+        turn[0].end, False,
     )  # fmt: skip
     if status != DONE:
         return status
@@ -147,7 +149,9 @@ def take_turns(
     is_settling,
 ):  # fmt: skip
     """Turns of ``tiles[begin:]``: (status, place it stopped at, whether something is left to settle)."""
-    grid = grid_of(geo, geo.patches[k].compartment)
+    tab, geo, lat, border, scratch = pin(tab), pin(geo), pin(lat), pin(border), pin(scratch)
+    pool, body, rates, draws = pin(pool), pin(body), pin(rates), pin(draws)
+    grid = pin(grid_of(geo, geo.patches[k].compartment))
     is_left = False
     for at in range(begin, tiles.shape[0]):
         status = take_turn(
@@ -168,9 +172,11 @@ def land_waiting(tab, geo, lat, scratch, pool, body, rates, seed, r, k, window):
 
     The site is judged by the state at the beginning. Numbers of draws go on within the interval.
     """
+    tab, geo, lat, scratch = pin(tab), pin(geo), pin(lat), pin(scratch)
+    pool, body, rates = pin(pool), pin(body), pin(rates)
     compartment = geo.patches[k].compartment
-    grid = grid_of(geo, compartment)
-    tile = view_tile(tab, geo, lat, scratch.counts, scratch.tally, r, k, 0)
+    grid = pin(grid_of(geo, compartment))
+    tile = pin(view_tile(tab, geo, lat, scratch.counts, scratch.tally, r, k, 0))
     address = Address(seed, body.progress[r].replicate, window, tile.unit)
     top = rates.spaces[compartment].arrive_top
     t, end = scratch.turn[0].begin, scratch.turn[0].end
@@ -188,8 +194,8 @@ def land_waiting(tab, geo, lat, scratch, pool, body, rates, seed, r, k, window):
         site, i = arrive(tab, geo, lat, tile, pool, body, rates, r, k, x, c, address, candidate)
         if site < 0:
             continue
-        there = view_tile(
-            tab, geo, lat, scratch.counts, scratch.tally, r, k, tile_of(geo, grid, site)
+        there = pin(
+            view_tile(tab, geo, lat, scratch.counts, scratch.tally, r, k, tile_of(geo, grid, site))
         )
         s = np.int64(pool.cells[r, k, i].species)
         there.species[site] = s
