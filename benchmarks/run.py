@@ -16,12 +16,14 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import account, baseline, patient, peers, plain_c, scale, whole
+from benchmarks import account, baseline, marrow_day, patient, peers, plain_c, scale, whole
 from benchmarks.patient import Period
 from benchmarks.timing import Result
 
 LATEST = Path(__file__).parent / "results" / "latest.json"
 WIDTHS = (50, 12, 16, 7)
+#: Of two threads, per cent.
+GOAL_IDLE = 15.0
 MODES = ("exact", "tiled")
 #: Runs of the C program before and after every section: the guard's unit.
 UNIT_RUNS = 5
@@ -34,18 +36,19 @@ def measurements(quick: bool, mode: str = "exact") -> dict[str, Measurement]:
     return {
         "reference": lambda: reference(quick, mode),
         "scale": lambda: scaling(quick, mode),
-        **(quick_parts() if quick else full_parts()),
+        **(quick_parts(mode) if quick else full_parts(mode)),
     }
 
 
-def quick_parts() -> dict[str, Measurement]:
+def quick_parts(mode: str) -> dict[str, Measurement]:
     return {
         "account": lambda: account.account(quick=True),
         "peers": lambda: peers.peers(truth_replicates=500, replicates=100, rounds=3, mesa_runs=3),
+        "day": lambda: marrow_day.days(mode, 3),
         "memory": lambda: whole.memory(32),
         "boxes": lambda: whole.boxes(10_000, 3),
         "patient": lambda: (
-            *whole.patient("quickstart.yaml", 1.0),
+            *whole.patient("quickstart.yaml", 1.0, mode),
             *patient.versus_reference(
                 "quickstart.yaml", (Period("days 0-2", 0, 2), Period("days 20-22", 20, 2)), 4
             ),
@@ -56,17 +59,18 @@ def quick_parts() -> dict[str, Measurement]:
     }
 
 
-def full_parts() -> dict[str, Measurement]:
+def full_parts(mode: str) -> dict[str, Measurement]:
     config = "mst_elderly_aml.yaml"
     return {
         "account": lambda: account.account(quick=False),
         "peers": lambda: peers.peers(
             truth_replicates=2_000, replicates=400, rounds=7, mesa_runs=40
         ),
+        "day": lambda: marrow_day.days(mode, 7),
         "memory": lambda: whole.memory(64),
         "boxes": lambda: whole.boxes(100_000, 5),
         "patient": lambda: (
-            *whole.patient(config, 28.0),
+            *whole.patient(config, 28.0, mode),
             *patient.versus_reference(
                 config, (Period("days 0-4", 0, 4), Period("days 40-44", 40, 4)), 8
             ),
@@ -90,7 +94,23 @@ def scaling(quick: bool, mode: str) -> Iterator[Result]:
     """Sizes; in tiled mode also two threads, which one exact patch has no use for."""
     yield from scale.sizes(mode, quick)
     if mode == "tiled":
-        yield from scale.two_threads(128, 1.0 if quick else 4.0, 3 if quick else 7, mode)
+        yield from threads(quick)
+
+
+def threads(quick: bool) -> Iterator[Result]:
+    """Two threads on 128^3 sites: the reference model, and marrow in which many cells walk, or few."""
+    from mst_abm import load_scenario
+
+    side, hours, repetitions = 128, 4.0 if quick else 16.0, 3 if quick else 7
+    plain = load_scenario(
+        "reference", overrides=plain_c.shape_overrides(side, plain_c.FILLED, hours, "tiled")
+    )
+    yield from scale.two_threads(f"{side}^3", plain, hours, repetitions, GOAL_IDLE)
+    hours /= 8
+    for walkers, words, goal in ((0.2, "one in 5 walks", GOAL_IDLE), (0.03, "3 % walk", None)):
+        scenario = marrow_day.scenario_of(side, hours, "tiled", walkers)
+        what = f"{side}^3 with bone and stroma, {words}"
+        yield from scale.two_threads(what, scenario, hours, repetitions, goal)
 
 
 def main() -> None:

@@ -157,11 +157,12 @@ def draw(rows: list[dict[str, Any]], mode: str, path: Path = FIGURE) -> None:
     pyplot.close(figure)
 
 
-def two_threads(side: int, hours: float, repetitions: int, mode: str) -> Iterator[Result]:
+def two_threads(
+    what: str, scenario: Any, hours: float, repetitions: int, goal: float | None
+) -> Iterator[Result]:
     """Wall time of one patch with one thread and with two, which must end in the same bits."""
-    from mst_abm import Simulation, load_scenario
+    from mst_abm import Simulation
 
-    scenario = load_scenario("reference", overrides=shape_overrides(side, FILLED, hours, mode))
     Simulation(scenario, threads=2).advance(hours)  # compiles, and warms up
     walls: dict[int, list[float]] = {1: [], 2: []}
     for i in range(repetitions):
@@ -173,14 +174,14 @@ def two_threads(side: int, hours: float, repetitions: int, mode: str) -> Iterato
             wall.append(time.perf_counter() - started)
             digests.add(simulation.digest())
         if len(digests) != 1:
-            raise RuntimeError(f"{side}^3, seed {i + 1}: one thread and two end in different bits")
+            raise RuntimeError(f"{what}, seed {i + 1}: one thread and two end in different bits")
     share = statistics.median(a / (2 * b) for a, b in zip(walls[1], walls[2], strict=True))
     note = (
         f"{statistics.median(walls[1]):.3g} s v {statistics.median(walls[2]):.3g} s wall, same bits"
     )
     # in hundredths so that the goal reads as the others do: at most 1 is reached
     yield Result(
-        f"idle share of two threads, {side}^3, {mode}", 100 * (1 - share), "%", 15.0, note,
+        f"idle share of two threads, {what}", 100 * (1 - share), "%", goal, note,
         {str(k): v for k, v in walls.items()},
     )  # fmt: skip
 

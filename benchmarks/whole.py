@@ -66,11 +66,11 @@ def boxes(replicates: int, repetitions: int) -> Iterator[Result]:
         )  # fmt: skip
 
 
-def patient(config: str, days: float) -> Iterator[Result]:
+def patient(config: str, days: float, mode: str) -> Iterator[Result]:
     """Speed of the full model from day 0."""
     from mst_abm import Simulation, load_scenario
 
-    scenario = load_scenario(CONFIGS / config)
+    scenario = load_scenario(CONFIGS / config, overrides=(f"run.mode={mode}",))
     simulation = Simulation(scenario)
     simulation.advance(scenario.run.exchange_h)  # compiles
     before, begin = simulation.statistics, simulation.time_h
@@ -79,7 +79,7 @@ def patient(config: str, days: float) -> Iterator[Result]:
     sites = simulation.state.lattice.species.shape[1]
     per_day = seconds / (simulation.time_h - begin) * 24
     raw = {**done, "seconds": seconds, "sites": sites, "days": days}
-    name = config.removesuffix(".yaml")
+    name = config.removesuffix(".yaml") + ("" if mode == "exact" else f", {mode}")
     yield Result(
         f"{name}: executed events per second",
         done["executed"] / seconds,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import account, attempts, baseline, peers, plain_c, scale, stepped
+from benchmarks import account, attempts, baseline, marrow_day, peers, plain_c, scale, stepped
 from benchmarks.baseline import Cost
 from benchmarks.timing import Result
 from mst_abm import Simulation, load_scenario
@@ -234,11 +234,23 @@ def test_a_size_is_measured(tmp_path, monkeypatch):
 
 
 def test_two_threads_must_end_in_the_same_bits(monkeypatch):
-    (result,) = scale.two_threads(8, 1.0, 1, "exact")
+    scenario = load_scenario("reference", overrides=plain_c.shape_overrides(8, 0.5, 1.0))
+    (result,) = scale.two_threads("8^3", scenario, 1.0, 1, 15.0)
     assert result.goal == 15.0 and result.seen < 100
     monkeypatch.setattr(Simulation, "digest", lambda self: str(id(self)))
     with pytest.raises(RuntimeError, match="different bits"):
-        list(scale.two_threads(8, 1.0, 1, "exact"))
+        list(scale.two_threads("8^3", scenario, 1.0, 1, None))
+
+
+@pytest.mark.parametrize("mode", ["exact", "tiled"])
+def test_a_day_of_marrow_has_bone_and_walkers(mode, monkeypatch):
+    monkeypatch.setattr(marrow_day, "SIDE", 50)
+    (result,) = marrow_day.days(mode, 1)
+    # 3,750 walkers try 0.5 hops a minute; residents add one try in a thousand
+    assert result.raw["attempts"] == pytest.approx(3750 * 720, rel=0.02)
+    start = Simulation(marrow_day.scenario_of(50, 24.0, mode)).counts["marrow"][0]
+    bone, stroma, residents, walkers = start[1:] / 50**3
+    assert 0.02 < bone < 0.3 and 0 < stroma < 0.02 and residents == 0.5 and walkers == 0.03
 
 
 @pytest.mark.skipif(plain_c.compiler() is None, reason="no C compiler")
