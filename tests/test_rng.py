@@ -218,7 +218,7 @@ NEIGHBOURS = [
 
 
 def test_neighbouring_streams_are_uncorrelated() -> None:
-    """Correlations of 45 pairs of streams and lags: |r| < 5.61 / sqrt(n).
+    """Correlations of 93 pairs of streams and lags: |r| < 5.61 / sqrt(n).
 
     Power: with n = 2^20 pairs a correlation of (5.61 + 3.09) / sqrt(n) = 0.0085 is missed with
     probability 1e-3; a stream that were a shifted copy of its neighbour would show 1.
