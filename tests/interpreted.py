@@ -8,6 +8,7 @@ become functions that do nothing, and records, which compiled code reads by attr
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -49,9 +50,17 @@ def readable(value):
 
 def interpret() -> None:
     """Replace the marks for the compiler, and hand the kernels readable tables."""
-    from mst_abm.engine import kernel, pin
+    from mst_abm.engine import gate, kernel, pin
 
     pin.pin = lambda content: content
+    lock = threading.Lock()
+
+    def add_one(counters, i):
+        with lock:
+            counters[i] += 1
+            return counters[i] - 1
+
+    gate.add_one, gate.look, gate.give_way = add_one, lambda counters, i: counters[i], lambda: None
     for name, plain in (
         ("keep_apart", lambda: None),
         ("prefetch", lambda array, index: None),

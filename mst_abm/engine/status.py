@@ -16,6 +16,7 @@ class Status(IntEnum):
     BAD_RATE = 5  # a total rate is not finite
     NEED_POSTS = 6  # a tile's posts for its neighbours are full
     NEED_TURNS = 7  # a patch of many tiles is next
+    HALTED = 8  # another thread had to stop
 
 
 DONE = int(Status.DONE)
@@ -26,3 +27,4 @@ OUT_OF_DRAWS = int(Status.OUT_OF_DRAWS)
 BAD_RATE = int(Status.BAD_RATE)
 NEED_POSTS = int(Status.NEED_POSTS)
 NEED_TURNS = int(Status.NEED_TURNS)
+HALTED = int(Status.HALTED)

@@ -26,13 +26,14 @@ from mst_abm.engine.border import (
     time_of,
 )
 from mst_abm.engine.cells import Address
+from mst_abm.engine.gate import call_off, wait_at
 from mst_abm.engine.grid import Tile, grid_of, tile_of, view_tile
 from mst_abm.engine.kernel import driver, keep_apart, kernel, prefetch
 from mst_abm.engine.lattice import arrive, land, run_tile
 from mst_abm.engine.lists import drop_waiting, enlist, first_waiting
 from mst_abm.engine.numbers import logarithm
 from mst_abm.engine.pin import pin
-from mst_abm.engine.status import DONE
+from mst_abm.engine.status import DONE, HALTED
 
 FRESH, UNDER_WAY = 0, 1  # stages of a turn
 
@@ -145,25 +146,38 @@ def take_turn(
 
 @driver
 def take_turns(
-    tab, geo, lat, border, scratch, pool, body, rates, draws, seed, r, k, window, tiles, begin,
-    is_settling,
+    tab, geo, lat, border, scratch, pool, body, rates, draws, seed, r, k, window, tiles, phases,
+    n_living, gate, n_threads, phase, at,
 ):  # fmt: skip
-    """Turns of ``tiles[begin:]``: (status, place it stopped at, whether something is left to settle)."""
+    """One thread's share of a window: turns of ``tiles``, phase by phase.
+
+    Tiles ``phases[p]`` to ``phases[p + 1]`` make up phase p; the first ``n_living`` phases live, the others
+    settle. Between two all threads meet at the gate. Begins with tile ``at`` of ``phase`` and returns (status,
+    phase and tile it stopped at, whether something is left to settle).
+    """
     tab, geo, lat, border, scratch = pin(tab), pin(geo), pin(lat), pin(border), pin(scratch)
     pool, body, rates, draws = pin(pool), pin(body), pin(rates), pin(draws)
     grid = pin(grid_of(geo, geo.patches[k].compartment))
+    n_phases = phases.shape[0] - 1
     is_left = False
-    for at in range(begin, tiles.shape[0]):
-        status = take_turn(
-            tab, geo, grid, lat, border, scratch, pool, body, rates, draws, seed, r, k, tiles[at],
-            window, is_settling,
-        )  # fmt: skip
-        if status != DONE:
-            return status, np.int64(at), True
-        unit = geo.patches[k].unit + tiles[at]
-        if border.n[unit] > 0 or lat.bounds[r, unit, tab.n_classes + 1] > 0:
-            is_left = True
-    return DONE, np.int64(tiles.shape[0]), is_left
+    while phase < n_phases:
+        is_settling = phase >= n_living
+        while at < phases[phase + 1]:
+            status = take_turn(
+                tab, geo, grid, lat, border, scratch, pool, body, rates, draws, seed, r, k,
+                tiles[at], window, is_settling,
+            )  # fmt: skip
+            if status != DONE:
+                call_off(gate)
+                return status, np.int64(phase), np.int64(at), is_left
+            unit = geo.patches[k].unit + tiles[at]
+            if is_settling and (border.n[unit] > 0 or lat.bounds[r, unit, tab.n_classes + 1] > 0):
+                is_left = True
+            at += 1
+        if phase + 1 < n_phases and not wait_at(gate, phase, n_threads):
+            return HALTED, np.int64(phase), np.int64(at), is_left
+        phase += 1
+    return DONE, np.int64(phase), np.int64(at), is_left
 
 
 @driver

@@ -1,8 +1,9 @@
 """Patches of many tiles through exchange intervals, on any number of threads.
 
-Within a colour tiles do not meet, so threads share them out; a window is sixteen such shares, eight
-to live and eight to settle. Results do not depend on the number of threads: draws have addresses, lists
-belong to tiles, counts are integers, and cells sent are put in order of time.
+Within a colour tiles do not meet, so threads share them out; a window has sixteen phases, eight
+colours to live and eight to settle, between which the threads meet at a gate. Results do not depend on
+the number of threads: draws have addresses, lists belong to tiles, counts are integers, and cells sent
+are put in order of time.
 """
 
 from __future__ import annotations
@@ -72,6 +73,21 @@ def least_side(geo: Geometry, compartment: int) -> int:
 
 
 @dataclass(frozen=True)
+class Share:
+    """One thread's tiles of a window, phase by phase."""
+
+    tiles: np.ndarray
+    phases: np.ndarray  # bounds of the phases within ``tiles``
+    n_living: int  # phases before the others, which settle
+
+    @classmethod
+    def of(cls, living: list[np.ndarray], settling: list[np.ndarray]) -> Share:
+        parts = [*living, *settling]
+        bounds = np.cumsum([0, *map(len, parts)])
+        return cls(np.concatenate(parts), bounds, len(living))
+
+
+@dataclass(frozen=True)
 class Plan:
     """How a patch of many tiles is going to run, by its rates at time zero."""
 
@@ -116,17 +132,19 @@ class TiledPatches:
         self.error = 0.0  # estimated for it
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         patches = range(len(geo.patches))
-        self._order = [np.argsort(tiles_of(geo, k)["colour"], kind="stable") for k in patches]
-        self._shares = [self._share_out(k) for k in patches]
+        order = [np.argsort(tiles_of(geo, k)["colour"], kind="stable") for k in patches]
+        self._shares = [self._share_out(k, tiles) for k, tiles in enumerate(order)]
+        # what is still late after a window's shares is little: not worth a halt between colours
+        self._rest = [[Share.of([], [tiles])] for tiles in order]
 
-    def _share_out(self, k: int) -> list[list[np.ndarray]]:
-        """Tiles by phase and thread; a single thread needs no halt between colours."""
-        order = self._order[k]
+    def _share_out(self, k: int, order: np.ndarray) -> list[Share]:
+        """A share for every thread; a single one needs no halt between colours."""
         if self.threads == 1:
-            return [[order]]
+            return [Share.of([order], [order])]
         colour = tiles_of(self.geometry, k)["colour"]
-        phases = [order[colour[order] == c] for c in np.unique(colour)]
-        return [[tiles[i :: self.threads] for i in range(self.threads)] for tiles in phases]
+        parts = [order[colour[order] == c] for c in np.unique(colour)]
+        mine = [[tiles[i :: self.threads] for tiles in parts] for i in range(self.threads)]
+        return [Share.of(tiles, tiles) for tiles in mine]
 
     def run(
         self, state: State, workers: list[Worker], key: np.uint64, r: int, k: int, window: int,
@@ -155,11 +173,9 @@ class TiledPatches:
                     self.tables, self.geometry, state.lattice, workers[0].scratch, state.pool,
                     state.body, workers[0].rates, key, r, k, window,
                 )  # fmt: skip
-            self._pass(*at, self._shares[k], is_settling=False)
-            is_left = self._pass(*at, self._shares[k], is_settling=True)
-            # what is still late after that is little: not worth a halt between colours
+            is_left = self._pass(*at, self._shares[k])
             while is_left:
-                is_left = self._pass(*at, [[self._order[k]]], is_settling=True)
+                is_left = self._pass(*at, self._rest[k])
         state.body.progress["candidate"][r] = 0
         self._gather(state, workers, r, k)
 
@@ -188,36 +204,39 @@ class TiledPatches:
 
     def _pass(
         self, state: State, workers: list[Worker], key: np.uint64, r: int, k: int, window: int,
-        phases: list[list[np.ndarray]], *, is_settling: bool,
+        shares: list[Share],
     ) -> bool:  # fmt: skip
-        """Every tile takes a turn; whether something is left to settle."""
+        """Every thread works through its share; whether something is left to settle."""
+        gate = np.zeros(len(shares[0].phases), np.int64)
 
-        def share(worker: Worker, tiles: np.ndarray, at: int) -> tuple[int, int, bool]:
+        def work(i: int, phase: int, at: int) -> tuple[int, int, int, bool]:
+            share, worker = shares[i], workers[i]
             return take_turns(
                 self.tables, self.geometry, state.lattice, state.border, worker.scratch,
-                state.pool, state.body, worker.rates, worker.draws, key, r, k, window, tiles, at,
-                is_settling,
+                state.pool, state.body, worker.rates, worker.draws, key, r, k, window, share.tiles,
+                share.phases, share.n_living, gate, len(shares), phase, at,
             )  # fmt: skip
 
         is_left = False
-        for shares in phases:
-            # (thread, where it goes on)
-            unfinished = [(i, 0) for i, tiles in enumerate(shares) if len(tiles)]
-            while unfinished:
-                calls = [partial(share, workers[i], shares[i], at) for i, at in unfinished]
-                results = zip(unfinished, self._together(calls), strict=True)
-                unfinished = []
-                for (i, _), (code, at, left) in results:
-                    is_left = is_left or left
-                    if code != codes.DONE:
-                        self._make_room(state, workers, code, i)
-                        unfinished.append((i, int(at)))
+        # (thread, phase and tile where it goes on)
+        unfinished = [(i, 0, 0) for i in range(len(shares))]
+        while unfinished:
+            gate[:] = 0
+            results = self._together([partial(work, *place) for place in unfinished])
+            places, unfinished = unfinished, []
+            for (i, _, _), (code, phase, at, left) in zip(places, results, strict=True):
+                is_left = is_left or left
+                if code != codes.DONE:
+                    self._make_room(state, workers, code, i)
+                    unfinished.append((i, int(phase), int(at)))
         return is_left
 
     def _together(self, calls: list[Callable]) -> list:
+        """Results of calls that wait for each other: each has a thread, the first this one."""
         if self._pool is None or len(calls) < 2:
             return [call() for call in calls]
-        return [f.result() for f in [self._pool.submit(call) for call in calls]]
+        others = [self._pool.submit(call) for call in calls[1:]]
+        return [calls[0](), *(f.result() for f in others)]
 
     def _make_room(self, state: State, workers: list[Worker], code: int, i: int) -> None:
         """Enlarge what thread i found full; its turn then goes on where it stopped."""
