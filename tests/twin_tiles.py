@@ -15,7 +15,7 @@ from twin_lattice import LatticeTwin
 from twin_tables import Classes, Patch, Tile
 
 LAST = 254
-TRIES_PER_WINDOW = 1.0
+TRIES_PER_WINDOW = 0.25
 STEPS = [(d % 3 - 1, d // 3 % 3 - 1, d // 9 - 1) for d in range(27)]
 FACES_FIRST = sorted(range(27), key=lambda d: sum(map(abs, STEPS[d])))
 
@@ -254,13 +254,15 @@ class TileTwin(LatticeTwin):
         for w in range(n):
             self.begin, self.end = begin + w * width, begin + (w + 1) * width
             landings = self.land_waiting(patch, landings)
-            for tile in order:
+            self.is_backward = (self.window + w) % 2 == 1
+            turns = order[::-1] if self.is_backward else order
+            for tile in turns:
                 self.take_turn(patch, tile)
             is_left = True
             while is_left:
                 # whether something is left is judged after each tile's turn, not at the end
                 is_left = False
-                for tile in order:
+                for tile in turns:
                     self.settle(patch, tile)
                     is_left = is_left or any(tile.posts.values()) or bool(tile.waiting)
         self.tile = None
@@ -272,7 +274,9 @@ class TileTwin(LatticeTwin):
         self.neighbour = [self.beside(patch.compartment, tile, d) for d in range(27)]
         self.neighbour[13] = None
         self.clock = [
-            LAST if i is None or is_settling or patch.tiles[i].box.colour < tile.box.colour else 0
+            0
+            if i is not None and not is_settling and self.is_to_come(patch.tiles[i], tile)
+            else LAST
             for i in self.neighbour
         ]
         tile.posts = {}
@@ -281,6 +285,11 @@ class TileTwin(LatticeTwin):
                 for site in reversed(patch.tiles[i].posts.get(26 - d, [])):
                     if tile.box.first <= site < tile.box.last:
                         self.mend(patch, tile, site)
+
+    def is_to_come(self, other: Tile, tile: Tile) -> bool:
+        """Whether a neighbour takes its turn after the tile."""
+        first, second = tile.box.colour, other.box.colour
+        return first > second if self.is_backward else first < second
 
     def working(self, patch: Patch, classes: Classes) -> Patch:
         """The patch as the tile at work sees it."""

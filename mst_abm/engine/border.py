@@ -203,9 +203,10 @@ def mend(tab, tile, site):
 def find_neighbours(geo, grid, tile, scratch, is_settling):
     """Neighbours of a tile and the ticks they stand at, by direction, at the start of a turn.
 
-    Those of later colours have not had their turn in this window, unless it is settled.
+    Those whose colours come later have not had their turn in this window, unless it is settled.
     """
     keep_apart()
+    turn = scratch.turn
     own = geo.tiles[grid.tile_first + tile_at(geo, grid, tile.x, tile.y, tile.z)]
     i = geo.tile_along[grid.axis_first + tile.x]
     j = geo.tile_along[grid.axis_first + grid.nx + tile.y]
@@ -221,7 +222,7 @@ def find_neighbours(geo, grid, tile, scratch, is_settling):
             continue
         t = a + grid.tiles_x * (b + grid.tiles_y * c)
         scratch.neighbour[d] = t
-        is_later = geo.tiles[grid.tile_first + t].colour > own.colour
+        is_later = (geo.tiles[grid.tile_first + t].colour > own.colour) != turn[0].is_backward
         scratch.clock[d] = 0 if is_later and not is_settling else LAST
 
 

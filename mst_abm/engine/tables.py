@@ -221,6 +221,7 @@ TURN = np.dtype(  # one tile's work from one time to another
         ("end", "f8"),
         ("ticks", "f8"),  # per h
         ("queued", "i8"),  # cells in Scratch.queue
+        ("is_backward", "b1"),  # in this window the colours take turns from the last to the first
         ("is_full", "b1"),  # the outbox may not hold another event's posts
         ("has_appeared", "b1"),  # a species of which there was no cell, perhaps
     ]

@@ -33,10 +33,10 @@ from mst_abm.model.compile import CompiledModel
 from mst_abm.scenario.definition import Run
 
 #: Default window: so long that the busiest cell tries so many things.
-TRIES_PER_WINDOW = 1.0
-#: How far kills of moving targets, the most sensitive of what was measured, are off for each try in a window
-#: with tiles of 16 sites a side, and how that falls with the side (docs/algorithm.md, "Tiled mode").
-ERROR_PER_TRY, ERROR_SIDE, ERROR_POWER = 0.0005, 16.0, 0.6
+TRIES_PER_WINDOW = 0.25
+#: How far the most sensitive of what was measured is off for each try in a window: cells that spread
+#: through a crowd, with all of a front at an edge of tiles (docs/algorithm.md, "Tiled mode").
+ERROR_PER_TRY = 0.019
 #: Error from which on a window is called too long.
 LARGEST_ERROR = 0.005
 
@@ -55,12 +55,9 @@ def tile_side(run: Run) -> int | None:
     return run.tile if run.mode == "tiled" else None
 
 
-def window_error(tries: float, side: int) -> float:
-    """Estimated relative error that windows bring, from tries of the busiest cell in one.
-
-    0.0005 tries (16 / side)^0.6
-    """
-    return ERROR_PER_TRY * tries * (ERROR_SIDE / side) ** ERROR_POWER
+def window_error(tries: float) -> float:
+    """Estimated relative error that windows bring, from tries of the busiest cell in one."""
+    return ERROR_PER_TRY * tries
 
 
 def least_side(geo: Geometry, compartment: int) -> int:
@@ -99,7 +96,7 @@ class Plan:
 
     @property
     def error(self) -> float:
-        return window_error(self.tries, self.side)
+        return window_error(self.tries)
 
 
 def plans(compiled: CompiledModel, run: Run) -> list[Plan]:
@@ -133,16 +130,21 @@ class TiledPatches:
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         patches = range(len(geo.patches))
         order = [np.argsort(tiles_of(geo, k)["colour"], kind="stable") for k in patches]
-        self._shares = [self._share_out(k, tiles) for k, tiles in enumerate(order)]
+        # Forward and backward, for every other window. Within a window one direction throughout: a tile
+        # clears its posts at its next turn, and by then every neighbour must have had one.
+        directions = [(forward, forward[::-1]) for forward in order]
+        self._shares = [
+            [self._share_out(k, way) for way in ways] for k, ways in enumerate(directions)
+        ]
         # what is still late after a window's shares is little: not worth a halt between colours
-        self._rest = [[Share.of([], [tiles])] for tiles in order]
+        self._rest = [[[Share.of([], [way])] for way in ways] for ways in directions]
 
     def _share_out(self, k: int, order: np.ndarray) -> list[Share]:
         """A share for every thread; a single one needs no halt between colours."""
         if self.threads == 1:
             return [Share.of([order], [order])]
         colour = tiles_of(self.geometry, k)["colour"]
-        parts = [order[colour[order] == c] for c in np.unique(colour)]
+        parts = [order[colour[order] == c] for c in dict.fromkeys(colour[order])]
         mine = [[tiles[i :: self.threads] for tiles in parts] for i in range(self.threads)]
         return [Share.of(tiles, tiles) for tiles in mine]
 
@@ -158,24 +160,25 @@ class TiledPatches:
         width = (end - begin) / n
         self.n_windows += n
         self.tries = max(self.tries, width * busiest)
-        side = least_side(self.geometry, compartment)
-        self.error = max(self.error, window_error(width * busiest, side))
+        self.error = max(self.error, window_error(width * busiest))
         self._prepare(state, workers, k)
         state.body.progress["candidate"][r] = 0
         at = state, workers, key, r, k, window
         for w in range(n):
+            direction = (window + w) % 2
             for worker in workers:
                 turn = worker.scratch.turn
                 turn["begin"], turn["end"] = begin + w * width, begin + (w + 1) * width
                 turn["ticks"] = LAST / width
+                turn["is_backward"] = direction == 1
             if state.pool.n[r, k]:
                 land_waiting(
                     self.tables, self.geometry, state.lattice, workers[0].scratch, state.pool,
                     state.body, workers[0].rates, key, r, k, window,
                 )  # fmt: skip
-            is_left = self._pass(*at, self._shares[k])
+            is_left = self._pass(*at, self._shares[k][direction])
             while is_left:
-                is_left = self._pass(*at, self._rest[k])
+                is_left = self._pass(*at, self._rest[k][direction])
         state.body.progress["candidate"][r] = 0
         self._gather(state, workers, r, k)
 
