@@ -22,7 +22,7 @@ bench: $(BENCH_STAMP)
 
 # SEED=number, or SEED=fresh; without it the fixed seeds of `make test`
 verify: $(VERIFY_STAMP)
-	$(BIN)/python -m pytest -n logical -m "proof or verify" --proofs out/verify $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m pytest -n logical -m "proof or verify" --proofs=out/verify $(if $(SEED),--seed=$(SEED))
 
 mutants: $(TEST_STAMP)
 	$(BIN)/python tests/mutants.py
