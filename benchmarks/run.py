@@ -156,7 +156,10 @@ def parsed() -> argparse.Namespace:
         "--only", action="append", choices=list(measurements(True)), help="repeatable"
     )
     parser.add_argument(
-        "--mode", choices=MODES, default="exact", help="of the parts reference and scale"
+        "--mode",
+        choices=MODES,
+        default="exact",
+        help="of the parts reference, scale, day and the first half of patient",
     )
     parser.add_argument(
         "--write-baseline", action="store_true", help="keep this run's costs for later comparisons"

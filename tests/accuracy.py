@@ -148,6 +148,25 @@ def turnover(
     return cube(rules, cells, until=2.0, run_options=run_options, seed=seed, replicates=replicates)
 
 
+CROWD_SIDE = 32
+
+
+def crowd(
+    run_options: Options, *, seed: int = 1, replicates: int = 1, pace: float = 1.0
+) -> Simulation:
+    """A torus of 32 sites a side, one half of it full, whose cells hop into vacancies; 8 h.
+
+    The step stands at an edge of tiles of 16 sites, where neighbours who see each other at another time
+    matter most.
+    """
+    side = CROWD_SIDE
+    space = lattice(side, side, side, boundary="periodic")
+    rules = [rule("move", "cell", HOP * pace)]
+    scenario = box(rules, space, plain("cell"), until=8.0, run_options=run_options)
+    scenario = stepped(scenario, ("cell", side**3 // 2))
+    return simulate(scenario, seed=seed, replicates=replicates)
+
+
 FRONT_WIDTH, FRONT_LENGTH, FRONT_START = 32, 256, 16
 
 
@@ -242,6 +261,21 @@ def evenness(simulation: Simulation, tile: int = 0) -> np.ndarray:
     return np.stack([*layers, *colours], axis=1) / flat.mean(axis=1)[:, None]
 
 
+def spreading(simulation: Simulation) -> np.ndarray:
+    """Rate at which the slowest wave of `crowd` decays, over that of free walkers; exactly 1.
+
+    Cells that bar each other's way spread as free walkers do (symmetric exclusion), so that the wave
+    sin(2 pi z / n) decays as exp(-2 (1 - cos(2 pi / n)) r t) with hops at r along an axis each way.
+    """
+    wave = np.sin(2.0 * np.pi * (np.arange(CROWD_SIDE) + 0.5) / CROWD_SIDE)
+    fall = (
+        2.0 * (1.0 - np.cos(2.0 * np.pi / CROWD_SIDE)) * HOP / 6.0 * simulation.scenario.run.until_h
+    )
+    expected = wave[: CROWD_SIDE // 2].sum() * np.exp(-fall)
+    seen = (pictures(simulation) > 0).mean(axis=(2, 3)) @ wave
+    return 1.0 - (seen / expected - 1.0) / fall
+
+
 def advance_of_front(simulation: Simulation) -> np.ndarray:
     """Rows won by `front`: cells gained over the width."""
     return column(simulation, "box", "cell") / FRONT_WIDTH - FRONT_START
@@ -278,6 +312,7 @@ ACCURACY = {
     ),
     "active time": Accuracy(walkers, active_time, 1.0, 0.0, 0.00073, 20, 0.001, 0.003),
     "displacement": Accuracy(walkers, displacement, 30.981, 0.014, 0.312, 500, 0.005, 0.02),
+    "spreading": Accuracy(crowd, spreading, 1.0, 0.0, 0.018, 200, 0.005, 0.02),
     "survivors": Accuracy(population, survivors, 0.106438, 7.5e-5, 0.00168, 500, 0.01, 0.02),
     "contacts": Accuracy(killers, contacts, 1.29543, 0.00074, 0.0129, 300, 0.01, 0.05),
     "front": Accuracy(front, advance_of_front, 100.317, 0.12, 5.02, 1800, 0.01, 0.02),

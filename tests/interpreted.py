@@ -50,9 +50,18 @@ def readable(value):
 
 def interpret() -> None:
     """Replace the marks for the compiler, and hand the kernels readable tables."""
-    from mst_abm.engine import gate, kernel, pin
+    from mst_abm.engine import kernel
 
-    pin.pin = lambda content: content
+    for name, plain in (
+        ("keep_apart", lambda: None),
+        ("prefetch", lambda array, index: None),
+        ("natural", lambda number: number),
+    ):
+        if hasattr(kernel, name):
+            setattr(kernel, name, plain)
+    # these import the marks above
+    from mst_abm.engine import gate, pin
+
     lock = threading.Lock()
 
     def add_one(counters, i):
@@ -61,13 +70,7 @@ def interpret() -> None:
             return counters[i] - 1
 
     gate.add_one, gate.look, gate.give_way = add_one, lambda counters, i: counters[i], lambda: None
-    for name, plain in (
-        ("keep_apart", lambda: None),
-        ("prefetch", lambda array, index: None),
-        ("natural", lambda number: number),
-    ):
-        if hasattr(kernel, name):
-            setattr(kernel, name, plain)
+    pin.pin = lambda content: content
     from mst_abm.runs import simulation, tiled
 
     def reading(function):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
+from mst_abm import Simulation, load_scenario
 from mst_abm.cli import main
+from mst_abm.errors import ModelError
 from mst_abm.report.check import check_text
 from mst_abm.scenario import load_scenario_text
 
@@ -62,3 +65,50 @@ def test_schema_is_json():
     result = CliRunner().invoke(main, ["schema"])
     assert result.exit_code == 0, result.output
     assert "properties" in json.loads(result.output)
+
+
+def checked(model: str, *overrides: str) -> str:
+    return check_text(load_scenario(model, overrides=("run.mode=tiled", *overrides)))
+
+
+def cube(side: int) -> str:
+    return f"override.compartments.cube.lattice.shape=[{side}, {side}, {side}]"
+
+
+def test_check_says_how_tiles_will_run():
+    text = checked("reference", cube(64))
+    assert "tiled: cube in 64 tiles of 16 or more sites a side" in text
+    assert "tries 0.25 things; estimated error 0.47%" in text and "warning" not in text
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        ("30 min", "warning: run.window: expected"),
+        # exchange every hour: no window is longer
+        ("10 h", "windows of 1 h at most, in which the busiest cell tries 1.1 things"),
+        ("1 ms", "are so short that most of the time goes into changing tiles"),
+    ],
+)
+def test_check_warns_of_windows(window, words):
+    assert words in checked("reference", cube(64), f"run.window={window}")
+
+
+@pytest.mark.parametrize("model", ["reference", "birth_death"])
+def test_check_says_when_nothing_is_cut(model):
+    small = (cube(8),) if model == "reference" else ()
+    assert "tiled: no lattice is large enough to be cut; the run is exact" in checked(model, *small)
+
+
+def test_check_refuses_what_a_run_would():
+    """Tiles of 64 sites a side become 50, which is still too many sites for one."""
+    overrides = ("run.mode=tiled", "run.tile=64", cube(200))
+    messages = set()
+    for make in (
+        lambda: checked("reference", *overrides[1:]),
+        lambda: Simulation(load_scenario("reference", overrides=overrides)),
+    ):
+        with pytest.raises(ModelError, match="at most 65,535 sites, got 125,000") as caught:
+            make()
+        messages.add(str(caught.value))
+    assert len(messages) == 1

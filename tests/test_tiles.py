@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,6 +180,16 @@ def test_edges_of_tiles(n: int, side: int, is_ring: bool, least: int) -> None:
     sides = np.diff(edges)
     assert edges[0] == 0 and edges[-1] == n and sides.max() - sides.min() <= 1
     assert len(sides) == 1 or (sides.min() >= least and not (is_ring and len(sides) % 2))
+
+
+def test_threads_that_would_only_wait_are_not_started(monkeypatch) -> None:
+    """At most as many as tiles of a colour, and four for a processor."""
+    scenario = tiled(on_lattice("large"), tile=5)
+    colours = np.bincount(Simulation(scenario).geometry.tiles["colour"])
+    monkeypatch.setattr(os, "cpu_count", lambda: 1000)
+    assert Simulation(scenario, threads=1000).threads == colours.max() > 1
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert Simulation(scenario, threads=1000).threads == min(4, colours.max())
 
 
 def test_every_place_has_a_site() -> None:

@@ -88,6 +88,11 @@ def most_sites(geo: Geometry) -> int:
     return int((geo.tiles["last"] - geo.tiles["first"]).max(initial=1))
 
 
+def most_at_once(geo: Geometry) -> int:
+    """Tiles of one colour, where there are most of them: so many may work at once."""
+    return max(int(np.bincount(tiles_of(geo, k)["colour"]).max()) for k in range(len(geo.patches)))
+
+
 def is_tiled(geo: Geometry) -> bool:
     """Whether a patch consists of more than one tile."""
     return geo.n_units > len(geo.patches)

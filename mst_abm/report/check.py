@@ -10,8 +10,10 @@ import numpy as np
 from mst_abm.model.compile import CompiledModel, compile_model
 from mst_abm.model.definition import Compartment
 from mst_abm.model.english import count_assumptions, read_back
-from mst_abm.report.summary import duration, number
-from mst_abm.runs.tiled import LARGEST_ERROR, plans, tile_side
+from mst_abm.report.summary import UNCUT, duration, number
+from mst_abm.runs.simulation import check_addresses
+from mst_abm.runs.tiled import FEWEST_TRIES, LARGEST_ERROR, plans, tile_side
+from mst_abm.runs.timetable import run_edges
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.spaces import expected_number, n_sites
 
@@ -29,6 +31,7 @@ def check_text(scenario: Scenario) -> str:
     entering = [product for i in scenario.infusions for _, product, _ in i.cells]
     entering += [reset.product for reset in scenario.resets]
     compiled = compile_model(scenario.model, entering, tile_side(scenario.run))
+    check_addresses(compiled.geometry, len(run_edges(scenario, compiled)) - 1)
     lines = _head(scenario)
     lines += _rules(scenario)
     lines += _protocol(scenario)
@@ -118,8 +121,13 @@ def _tiles(scenario: Scenario, compiled: CompiledModel) -> list[str]:
                 f"warning: run.window: expected {duration(enough)} or less for an error of "
                 f"{LARGEST_ERROR:.1%}, got {duration(plan.window_h)}; shorten it, or leave it out."
             )
+        if 0.0 < plan.tries < FEWEST_TRIES:
+            lines.append(
+                f"warning: run.window: windows of {duration(plan.window_h)} are so short that most of the "
+                "time goes into changing tiles; leave it out."
+            )
     if scenario.run.mode == "tiled" and not lines:
-        lines += ["", "tiled: every lattice is too small to be cut; the run is exact"]
+        lines += ["", UNCUT]
     return lines
 
 

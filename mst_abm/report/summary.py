@@ -8,6 +8,9 @@ from mst_abm.clinic.endpoints import is_lacking, lacking
 from mst_abm.records.reader import Run
 from mst_abm.report.groups import Group, fatal_rules, groups_of
 
+#: What a run in tiled mode is where nothing is cut.
+UNCUT = "tiled: no lattice is large enough to be cut; the run is exact"
+
 MOST_GROUPS = 16
 MOST_RULES = 8
 DISCLAIMER = "A research instrument; nothing here is advice on treating patients."
@@ -168,6 +171,13 @@ def _tail(run: Run) -> list[str]:
         lines.append(
             f"tiled: {done['windows']:,.0f} windows, at most {done['tries_per_window']:.2g} tries of the "
             f"busiest cell in one, estimated error {done['window_error']:.2%}"
+        )
+    elif attributes.get("mode") == "tiled":
+        lines.append(UNCUT)
+    if run.digest:
+        threads = int(attributes.get("threads", 1))
+        lines.append(
+            f"digest of the final state: {run.digest[:16]} ({threads} thread{'s' * (threads > 1)})"
         )
     lines.append(f"file: {run.path} ({run.n_records} records, {run.n_snapshots} snapshots)")
     lines.append(DISCLAIMER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,9 +21,10 @@ from mst_abm.engine.state import (
     make_rates,
     make_scratch,
     make_state,
+    most_at_once,
     most_sites,
 )
-from mst_abm.engine.tables import Schedule
+from mst_abm.engine.tables import Geometry, Schedule
 from mst_abm.errors import EngineError, ModelError
 from mst_abm.model.compile import compile_model
 from mst_abm.model.geometry import coordinates
@@ -94,12 +96,14 @@ class Simulation:
         )
         self.geometry = self.compiled.geometry
         self._edges = run_edges(scenario, self.compiled)
-        self._check_addresses()
+        check_addresses(self.geometry, len(self._edges) - 1)
         self._given = given_levels(scenario, self.compiled.given_signals, self._edges)
         self._populate(items)
         # threads share out bodies, or the tiles of one body after another
         cuts = is_tiled(self.geometry)
-        self.threads = max(1, threads if cuts else min(threads, replicates))
+        useful = most_at_once(self.geometry) if cuts else replicates
+        # more threads than work, or many more than processors, only wait for each other
+        self.threads = max(1, min(threads, useful, 4 * (os.cpu_count() or 1)))
         n_tallies = len(self.compiled.tallies)
         self._workers = [
             Worker(
@@ -131,21 +135,6 @@ class Simulation:
                 (self._places[compartment], self.compiled.species_number(species), program, number)
             )
         return rows
-
-    def _check_addresses(self) -> None:
-        """Refuse what has no address of its own among the draws and identities."""
-        units, intervals = self.geometry.n_units, len(self._edges) - 1
-        if units > MOST_UNITS or intervals > MOST_INTERVALS:
-            raise ModelError(
-                f"expected at most {MOST_UNITS:,} patches or tiles of a body and "
-                f"{MOST_INTERVALS:,} exchange intervals, got {units:,} and {intervals:,}; use "
-                "larger ones, or a longer run.exchange."
-            )
-        if is_tiled(self.geometry) and most_sites(self.geometry) > MOST_IN_TILE:
-            raise ModelError(
-                f"run.mode tiled: expected tiles of at most {MOST_IN_TILE:,} sites, got "
-                f"{most_sites(self.geometry):,}; set a smaller run.tile, or shorter ranges of rules."
-            )
 
     def _check_room(self, name: str, number: float, where: str) -> None:
         """Refuse what a compartment with sites cannot take whatever happens in it."""
@@ -502,6 +491,31 @@ class Simulation:
         for r in range(self.replicates):
             digest.update(digest_body(self.tables, self.geometry, self.state, r).encode())
         return digest.hexdigest()
+
+
+def check_addresses(geometry: Geometry, intervals: int) -> None:
+    """Refuse what has no address of its own among the draws and identities.
+
+    Raises
+    ------
+    ModelError
+        If there are too many tiles or exchange intervals, or tiles are too large.
+    """
+    if geometry.n_units > MOST_UNITS:
+        raise ModelError(
+            f"expected at most {MOST_UNITS:,} patches or tiles of a body, got {geometry.n_units:,}; "
+            "use larger tiles or fewer patches."
+        )
+    if intervals > MOST_INTERVALS:
+        raise ModelError(
+            f"expected at most {MOST_INTERVALS:,} exchange intervals, got {intervals:,}; use a longer "
+            "run.exchange."
+        )
+    if is_tiled(geometry) and most_sites(geometry) > MOST_IN_TILE:
+        raise ModelError(
+            f"run.mode tiled: expected tiles of at most {MOST_IN_TILE:,} sites, got "
+            f"{most_sites(geometry):,}; set a smaller run.tile, or shorter ranges of rules."
+        )
 
 
 def simulate(scenario: Scenario, **options) -> Simulation:

@@ -30,6 +30,7 @@ from mst_abm.engine.tables import Geometry, Rates, Scratch, Tables
 from mst_abm.engine.tiles import land_waiting, take_turns
 from mst_abm.errors import EngineError
 from mst_abm.model.compile import CompiledModel
+from mst_abm.runs.timetable import needs_exchange
 from mst_abm.scenario.definition import Run
 
 #: Default window: so long that the busiest cell tries so many things.
@@ -39,6 +40,8 @@ TRIES_PER_WINDOW = 0.25
 ERROR_PER_TRY = 0.019
 #: Error from which on a window is called too long.
 LARGEST_ERROR = 0.005
+#: Tries below which a window costs more than what happens in it.
+FEWEST_TRIES = 0.005
 
 
 @dataclass
@@ -110,6 +113,10 @@ def plans(compiled: CompiledModel, run: Run) -> list[Plan]:
             rates = compiled.nominal_rates[m * n_species : (m + 1) * n_species]
             busiest = float(rates.max(initial=0.0))
             window = run.window_h or (TRIES_PER_WINDOW / busiest if busiest else run.until_h)
+            # a window never spans an edge
+            window = min(window, run.counts_every_h or math.inf, run.until_h)
+            if needs_exchange(compiled):
+                window = min(window, run.exchange_h)
             side = least_side(compiled.geometry, m)
             found.append(Plan(name, n_tiles, side, window, window * busiest))
     return found
