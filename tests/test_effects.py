@@ -294,6 +294,7 @@ MISTAKES = [
     ("adds_to: csf", "adds_to: cfs", "effects.3.adds_to: unknown signal 'cfs'; did you mean 'csf'?"),
     ("adds_to: csf", "adds_to: x_late", "expected a signal that is made and cleared, 'x_late' is"),
     ("adds_to: csf,", "adds_to: csf, level: csf,", "effects.3.level: expected a level of a drug"),
+    ("rate: 3 pg/mL/h", "rate: -3 pg/mL/h", "effects.3.rate: expected a rate of 0 or more"),
     ("rate: 3 pg/mL/h", "rate: 3 um/h", 'effects.3.rate: expected "2 /h" or "2 pg/mL/h"'),
     ("{multiplies:", "{rate: 1 /h, multiplies:", "effects.2.rate: expected 'rate' only beside kills or"),
     ("{adds_to: csf,", "{kills: t, adds_to: csf,", "effects.3: expected one of kills, multiplies, adds_to"),
@@ -351,6 +352,15 @@ def test_a_plasma_level_written_by_hand_is_that_of_the_block() -> None:
 def test_a_level_may_not_have_the_name_of_a_signal() -> None:
     (message,) = problems_of(WORLD + DRUG.replace("x_late", "csf"))
     assert "drugs.x.levels.csf: expected a signal of its own, 'csf' is taken in line" in message
+
+
+def test_an_effect_may_hang_on_any_signal() -> None:
+    text = DRUG.replace(
+        "level: x_late, shape: {inverse_hill: {half: 3 umol/L}}",
+        "level: csf, shape: {inverse_hill: {half: 3 pg/mL}}",
+    )
+    divides = by_name(loaded(WORLD, text))["blasts divide"]
+    assert [m.target for m in divides.modifiers] == ["csf"]
 
 
 def test_two_drugs_may_not_share_a_level() -> None:

@@ -241,7 +241,8 @@ class _Reader:
             if section.adds_to is not None and given is not None and given.kind == "dynamic":
                 message = "expected a level of a drug beside adds_to, got "
                 raise WordError(message + shown(section.level))
-            signal, unit = name, self.context.units.get(name)
+            # a level that is not in the model, whatever the reason, has no effect
+            signal, unit = name if given is not None else "", self.context.units.get(name)
         written, where = section.shape, (*keys, "shape")
         if written is None:
             where = ("drugs", drug, "levels", section.level, "shape")
@@ -349,20 +350,18 @@ class _Reader:
         with context.problems.at(*keys, "adds_to"):
             context.known("signals", name, "signal")
             signal = self.signals.get(name)
-            if signal is not None and signal.kind != "dynamic":
+            if signal is None:
+                return
+            if signal.kind != "dynamic":
                 raise WordError(
                     f"expected a signal that is made and cleared, '{name}' is a level of a drug"
                 )
             with context.problems.at(*keys, "rate"):
-                rate = per_hour(
-                    section.rate if section.rate is not None else 0, context.units[name]
-                )
+                rate = per_hour(section.rate if section.rate is not None else 0, signal.unit)
                 if rate < 0:
                     raise WordError(f"expected a rate of 0 or more, got {shown(section.rate)}")
                 if law is not None:
                     reference = law.reference or section.source
-                    number = number_class(section.class_, section.source)
-                    source = Input(
-                        law.signal, law.shape, rate, reference, law.number_class or number
-                    )
+                    number = law.number_class or number_class(section.class_, section.source)
+                    source = Input(law.signal, law.shape, rate, reference, number)
                     found.inputs.append((name, source))
