@@ -19,6 +19,7 @@ from mst_abm.model.compile import compile_model
 from mst_abm.records.schema import markdown_table
 from mst_abm.scenario import json_schema, load_scenario, load_scenario_text, shipped_models
 from mst_abm.scenario.definition import Scenario
+from mst_abm.scenario.effects import VERBS
 from mst_abm.scenario.rules import OWN_KEYS
 from mst_abm.scenario.schema import FileSection, ModifierSection, ShapeSection
 
@@ -110,7 +111,7 @@ def test_the_grammar_has_an_example_of_everything():
     shapes = set(ShapeSection.model_fields) - {"note"}
     own = {key for keys in OWN_KEYS.values() for key in keys}
     divisions = ("inherit", "halve", "zero", "resample", "minus_one", "plus_one")
-    for word in {*sections, *OWN_KEYS, *sources, *shapes, *own}:
+    for word in {*sections, *OWN_KEYS, *sources, *shapes, *own, *VERBS, "levels", "effects"}:
         assert re.search(rf"\b{word}:", text), f"docs/grammar.md has no example of '{word}'"
     page = (DOCS / "grammar.md").read_text(encoding="utf-8")
     for word in (*divisions, *shipped_models()):
@@ -172,11 +173,13 @@ def test_the_added_drug_does_what_the_page_says():
     for overrides in ([], ["protocol=[]"]):
         scenario = load_scenario_text(text, overrides=overrides)
         simulation = mst_abm.Simulation(scenario)
-        signal = [s.name for s in scenario.model.signals].index("etoposide_level")
+        names = [s.name for s in scenario.model.signals]
+        assert ("etoposide_level" in names) == bool(scenario.doses)
         levels = []
         for time in simulation.record_times_h:
             simulation.advance(time)
-            levels.append(simulation.signals[0, signal])
+            level = simulation.signals[0, names.index("etoposide_level")] if scenario.doses else 0.0
+            levels.append(level)
         areas.append(trapezoid(levels, simulation.record_times_h))
         blasts = [s.type == "blast" for s in simulation.compiled.species]
         left.append(simulation.counts["marrow"][0, blasts].sum())

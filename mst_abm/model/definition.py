@@ -190,13 +190,26 @@ class Observable:
 
 
 @dataclass(frozen=True)
+class Input:
+    """What a drug adds to a signal: ``rate`` (in the signal's unit, per hour) times the shape of the
+    level of another signal, one that no cell influences."""
+
+    signal: str
+    shape: Shape
+    rate: float
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+
+@dataclass(frozen=True)
 class Signal:
     """A scalar shared by the whole body: ds/dt = input - clearance(s).
 
     dynamic:  ds/dt = production + sum(rate_i c_i) - (clearance + sum(rate_j c_j)) s
-                      - maximum s / (half + s)
+                      - maximum s / (half + s) + inputs
     drug:     plasma concentration of a drug in the protocol (``drug``), umol/L or relative
-    metabolite: ds/dt = k (C / (C + saturates_at) - s), C the concentration of ``drug``, k = clearance
+    metabolite: ds/dt = k (C / (C + saturates_at) - s), C the concentration of ``drug``, k = clearance;
+                k (C - s) where saturates_at is infinite
     switch/constant: dynamic with all rates zero, ``initial`` for ever.
     """
 
@@ -214,6 +227,7 @@ class Signal:
     saturates_at: float = 0.0
     reference: str = ""
     number_class: NumberClass = "assumption"
+    inputs: tuple[Input, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ the text of the file, so it shows what the engine is given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -51,7 +52,7 @@ def read_back(model: Model) -> list[Sentence]:
         for rule in model.rules
     ]
     signals = [
-        Sentence(signal.name, signal_sentence(signal), signal.number_class, signal.reference)
+        Sentence(signal.name, signal_sentence(signal, units), signal.number_class, signal.reference)
         for signal in model.signals
     ]
     return rules + signals
@@ -63,12 +64,14 @@ def describe(model: Model) -> list[str]:
 
 
 def number_classes(model: Model) -> list[NumberClass]:
-    """The class of every number: one for each rule, modifier and signal."""
+    """The class of every number: one for each rule, modifier, signal and input of a drug."""
     found: list[NumberClass] = []
     for rule in model.rules:
         found.append(rule.number_class)
         found += [modifier.number_class or rule.number_class for modifier in rule.modifiers]
-    return found + [signal.number_class for signal in model.signals]
+    for signal in model.signals:
+        found += [signal.number_class, *(source.number_class for source in signal.inputs)]
+    return found
 
 
 def count_assumptions(model: Model) -> tuple[int, int]:
@@ -233,11 +236,13 @@ def _shape(shape: Shape, unit: str) -> str:
     return f"a factor interpolated through {pairs}{unit}"
 
 
-def signal_sentence(signal: Signal) -> str:
-    """A signal without its name and source."""
+def signal_sentence(signal: Signal, units: dict[str, str] | None = None) -> str:
+    """A signal without its name and source; ``units``: of all signals."""
     if signal.kind == "drug":
         return f"the plasma level of {signal.drug} in {signal.unit}."
     if signal.kind == "metabolite":
+        if math.isinf(signal.saturates_at):
+            return f"follows the plasma level of {signal.drug} at {signal.clearance:.4g} /h."
         return (
             f"follows C/(C + {signal.saturates_at:g} umol/L), C the plasma level of {signal.drug}, "
             f"at {signal.clearance:.4g} /h."
@@ -245,6 +250,13 @@ def signal_sentence(signal: Signal) -> str:
     unit = "" if signal.unit == "1" else f" {signal.unit}"
     gains = [f"{signal.production:g}{unit}/h"] if signal.production else []
     gains += [f"{rate:g}{unit}/h {_reference(count)}" for rate, count in signal.yields]
+    for source in signal.inputs:
+        inside = (units or {}).get(source.signal, "1")
+        law = _shape(source.shape, "" if inside == "1" else inside)
+        number = basis(source.number_class, source.reference)
+        gains.append(
+            f"{source.rate:g}{unit}/h times {law} of the signal {source.signal} ({number})"
+        )
     losses = [f"{signal.clearance:g} /h"] if signal.clearance else []
     losses += [f"{rate:g} /h {_reference(count)}" for rate, count in signal.clearances]
     if signal.saturable_maximum:

@@ -31,7 +31,7 @@ from mst_abm.model.geometry import coordinates
 from mst_abm.model.species import resolve
 from mst_abm.runs.initial import build_items
 from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
-from mst_abm.runs.timetable import given_levels, multiples, run_edges
+from mst_abm.runs.timetable import given_levels, multiples, run_edges, signal_inputs
 from mst_abm.scenario.definition import Scenario
 from mst_abm.units import quantity
 
@@ -97,7 +97,7 @@ class Simulation:
         self.geometry = self.compiled.geometry
         self._edges = run_edges(scenario, self.compiled)
         check_addresses(self.geometry, len(self._edges) - 1)
-        self._given = given_levels(scenario, self.compiled.given_signals, self._edges)
+        self._plan_levels()
         self._populate(items)
         # threads share out bodies, or the tiles of one body after another
         cuts = is_tiled(self.geometry)
@@ -231,20 +231,27 @@ class Simulation:
         at = int(np.searchsorted(self._edges, goal - 1e-9))
         if abs(self._edges[min(at, len(self._edges) - 1)] - goal) > 1e-9:
             self._edges = np.insert(self._edges, at, goal)
-            self._given = given_levels(self.scenario, self.compiled.given_signals, self._edges)
+            self._plan_levels()
         while self._interval < at:
             stop = min(self._next_event(), at, self._interval + WINDOWS_PER_CALL)
+            self.state.body.signals[:] += self._inputs[self._interval]
             self._run_windows(self._interval, stop)
             self._interval = stop
             self.time_h = float(self._edges[stop])
             self._apply_events()
 
+    def _plan_levels(self) -> None:
+        """Levels of drugs in every interval, and what they add to other signals there."""
+        self._given = given_levels(self.scenario, self.compiled.given_signals, self._edges)
+        self._inputs = signal_inputs(self.compiled, self._given, self._edges)
+
     def _next_event(self) -> int:
-        """Interval at whose start the next infusion or reset falls."""
+        """The next interval at whose start cells come in, are reset, or a drug adds to a signal."""
         times = [t for t, _ in (*self._arrivals, *self._resets) if t > self.time_h + 1e-9]
-        if not times:
-            return len(self._edges)
-        return int(np.searchsorted(self._edges, min(times) - 1e-9))
+        fed = np.flatnonzero(self._inputs[self._interval + 1 :].any(axis=1))
+        found = [int(np.searchsorted(self._edges, min(times) - 1e-9))] if times else []
+        found += [self._interval + 1 + int(fed[0])] if len(fed) else []
+        return min(found, default=len(self._edges))
 
     def _run_windows(self, begin: int, end: int) -> None:
         schedule = Schedule(

@@ -7,6 +7,8 @@ is stopped and continued on an edge therefore gives the same bits as one that is
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from mst_abm.clinic.pharmacokinetics import concentration
@@ -14,6 +16,7 @@ from mst_abm.engine.signals import NODE, NODE_WEIGHT
 from mst_abm.engine.tables import NODES
 from mst_abm.model.compile import CompiledModel
 from mst_abm.model.definition import Signal
+from mst_abm.model.laws import evaluate
 from mst_abm.scenario.definition import Scenario
 
 MERGED_H = 1e-9
@@ -79,14 +82,14 @@ def given_levels(scenario: Scenario, signals: tuple[Signal, ...], edges: np.ndar
 def _metabolite(
     scenario: Scenario, signal: Signal, starts: np.ndarray, widths: np.ndarray, places: np.ndarray
 ) -> np.ndarray:
-    """ds/dt = k (C/(C + h) - s): exact decay, input by Gauss-Legendre between nodes."""
+    """ds/dt = k (C/(C + h) - s), k (C - s) without h: exact decay, Gauss-Legendre between nodes."""
     k, half = signal.clearance, signal.saturates_at
     ends = widths[:, None] * places
     begins = np.hstack([np.zeros((len(widths), 1)), ends[:, :-1]])
     spans = ends - begins
     inner = starts[:, None, None] + begins[..., None] + spans[..., None] * NODE
     level = drug_level(scenario, signal.drug, inner)
-    uptake = level / (level + half)
+    uptake = level if np.isinf(half) else level / (level + half)
     decay = np.exp(-k * spans[..., None] * (1.0 - NODE))
     gain = k * spans * np.sum(NODE_WEIGHT * uptake * decay, axis=-1)
     kept = np.exp(-k * spans)
@@ -97,3 +100,23 @@ def _metabolite(
             s = s * kept[w, n] + gain[w, n]
             result[w, n] = s
     return result
+
+
+def signal_inputs(compiled: CompiledModel, levels: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """What drugs add to signals in every interval: the integral of rate times law of the level.
+
+    ``levels``: of the signals that no cell influences, as from `given_levels`.
+
+    Returns
+    -------
+    float64, shape (intervals, signals)
+    """
+    widths = np.diff(edges)
+    rows = {signal.name: i for i, signal in enumerate(compiled.given_signals)}
+    added = np.zeros((len(widths), len(compiled.model.signals)))
+    for i, signal in enumerate(compiled.model.signals):
+        for source in signal.inputs:
+            law = np.vectorize(partial(evaluate, source.shape), otypes=[float])
+            mean = law(levels[:, rows[source.signal], :NODES]) @ NODE_WEIGHT
+            added[:, i] += source.rate * widths * mean
+    return added

@@ -12,6 +12,7 @@ from mst_abm.scenario.cells import read_sets, read_types
 from mst_abm.scenario.context import Context
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.document import Node, read_file, read_text, write
+from mst_abm.scenario.effects import add_effects, read_levels
 from mst_abm.scenario.merging import find_file, merge, shipped_models
 from mst_abm.scenario.observables import read_observables
 from mst_abm.scenario.problems import WordError
@@ -82,7 +83,9 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     drugs = read_drugs(context)
     read_units(context)
     signals = read_signals(context)
+    levels = read_levels(context)
     rules = read_rules(context)
+    rules, signals = add_effects(context, rules, signals, levels)
     observables = read_observables(context)
     patient, donor = read_patient(context), read_donor(context)
     read_fractions(context, patient, donor)

@@ -8,7 +8,7 @@ from mst_abm.scenario.document import Keys
 from mst_abm.scenario.modifiers import read_modifiers
 from mst_abm.scenario.patterns import combinations, is_match
 from mst_abm.scenario.problems import WordError
-from mst_abm.scenario.schema import RuleSection
+from mst_abm.scenario.schema import EffectSection, RuleSection
 from mst_abm.scenario.verbs import READERS, Parts, add_at
 
 #: Keys of a rule that only some verbs take.
@@ -64,7 +64,7 @@ def _read_rule(context: Context, keys: Keys, seen: dict[str, int]) -> tuple[Rule
     if verb != "arrive" and section.at is not None:
         add_at(context, section, parts, keys)
     parts.modifiers += read_modifiers(context, section.modifiers, parts.actor, (*keys, "modifiers"))
-    compartments = _read_compartments(context, section, parts, keys)
+    compartments = read_compartments(context, section, parts, keys)
     if parts.actor is None or not parts.is_good:
         return None, is_on
     rule = Rule(
@@ -94,9 +94,10 @@ def _check_keys(context: Context, section: RuleSection, verb: str, keys: Keys) -
             context.problems.add((*keys, key), message, at_key=True)
 
 
-def _read_compartments(
-    context: Context, section: RuleSection, parts: Parts, keys: Keys
+def read_compartments(
+    context: Context, section: RuleSection | EffectSection, parts: Parts, keys: Keys
 ) -> tuple[str, ...]:
+    """The compartments a rule acts in: those of its ``in``, or all it does not send cells to."""
     names = context.names["compartments"]
     if section.in_ is None:
         return tuple(name for name in names if name not in parts.goes_to)

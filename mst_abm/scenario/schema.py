@@ -236,7 +236,7 @@ class LoadingSection(Section):
 
 class MetaboliteSection(Section):
     made_from: Word
-    loading: LoadingSection
+    loading: LoadingSection | None = None
     half_life: Time
 
 
@@ -263,6 +263,38 @@ class ObservableSection(Section):
     class_: Class | None = Field(None, alias="class")
 
 
+class LawSection(ShapeSection):
+    """A shape that may rest on something else than the number beside it."""
+
+    class_: Class | None = Field(None, alias="class")
+    source: Word = ""
+
+
+class LevelSection(Section):
+    """What cells see of a drug: its plasma level, or one that follows it."""
+
+    half_life: Time | None = None
+    loading: LoadingSection | None = None
+    shape: LawSection | None = Field(None, description="of effects that have none of their own")
+    class_: Class | None = Field(None, alias="class")
+    source: Word = Field(min_length=1)
+
+
+class EffectSection(Section):
+    name: Word = ""
+    kills: Words | None = Field(None, min_length=1, description="cells")
+    multiplies: Words | None = Field(None, min_length=1, description="names of rules")
+    adds_to: Word | None = Field(None, description="a signal")
+    rate: Written | None = None
+    level: Word = "plasma"
+    shape: LawSection | None = None
+    in_: Words | None = Field(None, alias="in", min_length=1)
+    modifiers: list[ModifierSection] = []
+    switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
+    source: Word = Field(min_length=1)
+
+
 class DrugSection(Section):
     molar_mass: MolarMass
     clearance: Written
@@ -270,6 +302,8 @@ class DrugSection(Section):
     fractions: list[Share] = [1.0]
     dosing: Literal["mg/m^2", "mg/kg", "mg"] = "mg/m^2"
     highest_dose: Written | None = None
+    levels: dict[Word, LevelSection] = {}
+    effects: list[EffectSection] = []
     source: Word = Field(min_length=1)
 
 

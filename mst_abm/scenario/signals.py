@@ -25,7 +25,10 @@ def read_units(context: Context) -> None:
             continue
         unit = context.raw("signals", name)
         unit = unit.get("unit") if isinstance(unit, dict) else None
-        is_plasma = context.raw("signals", name, "concentration_of") is not None
+        is_plasma = context.raw("signals", name, "concentration_of") is not None or (
+            context.raw("signals", name, "metabolite") is not None
+            and context.raw("signals", name, "metabolite", "loading") is None
+        )
         text = str(unit) if unit is not None else PLASMA_UNIT if is_plasma else "1"
         with context.problems.at("signals", name, "unit"):
             if is_unit(text):
@@ -55,7 +58,7 @@ def _read_signal(context: Context, name: str) -> Signal | None:
         inside = ("saturable_clearance", {"saturable_maximum": "max"}.get(key, "half"))
         with context.problems.at(*keys, *(inside if key.startswith("saturable") else (key,))):
             if wanted == "per hour":
-                values[key] = _per_hour(written, unit)
+                values[key] = per_hour(written, unit)
             else:
                 values[key] = quantity_in(written, wanted)
             if values[key] < 0 or (key == "saturable_half" and values[key] == 0):
@@ -103,10 +106,16 @@ def _read_given(
                 name, "drug", unit, drug=drug, reference=section.source, number_class=number
             )
         return None
-    if unit != "1":
+    if metabolite.loading is not None and unit != "1":
         context.problems.add(
             (*keys, "unit"),
             f"expected unit: 1 (relative to the saturated level), got {shown(unit)}",
+        )
+    if metabolite.loading is None and factor(unit, PLASMA_UNIT) != 1.0:
+        context.problems.add(
+            (*keys, "unit"),
+            f"expected unit: {PLASMA_UNIT} without 'loading', got {shown(unit)}",
+            of=[(*keys, "unit"), (*keys, "metabolite", "loading")],
         )
     if metabolite.half_life <= 0:
         context.problems.add((*keys, "metabolite", "half_life"), "expected a duration above 0")
@@ -118,14 +127,14 @@ def _read_given(
             unit=unit,
             clearance=math.log(2.0) / metabolite.half_life,
             drug=context.known("drugs", metabolite.made_from, "drug"),
-            saturates_at=metabolite.loading.saturates_at,
+            saturates_at=metabolite.loading.saturates_at if metabolite.loading else math.inf,
             reference=section.source,
             number_class=number,
         )
     return None
 
 
-def _per_hour(written: object, unit: str) -> float:
+def per_hour(written: object, unit: str) -> float:
     """Signal units per hour: "0.3 /h" or, with the unit written out, "0.3 pg/mL/h"."""
     try:
         return quantity(written, "rate")
@@ -150,7 +159,7 @@ def _read_references(
         with context.problems.at(*here, "rate"):
             is_yield = unit is not None
             rate = (
-                _per_hour(section.rate, unit or "1") if is_yield else quantity(section.rate, "rate")
+                per_hour(section.rate, unit or "1") if is_yield else quantity(section.rate, "rate")
             )
             if rate < 0:
                 raise WordError(f"expected a rate of 0 or more, got {shown(section.rate)}")
