@@ -313,8 +313,8 @@ ACCURACY = {
     "active time": Accuracy(walkers, active_time, 1.0, 0.0, 0.00073, 20, 0.001, 0.003),
     "displacement": Accuracy(walkers, displacement, 30.981, 0.014, 0.312, 500, 0.005, 0.02),
     "spreading": Accuracy(crowd, spreading, 1.0, 0.0, 0.018, 200, 0.005, 0.02),
-    "survivors": Accuracy(population, survivors, 0.106438, 7.5e-5, 0.00168, 500, 0.01, 0.02),
-    "contacts": Accuracy(killers, contacts, 1.29543, 0.00074, 0.0129, 300, 0.01, 0.05),
+    "survivors": Accuracy(population, survivors, 0.106438, 7.5e-5, 0.00168, 500, 0.005, 0.02),
+    "contacts": Accuracy(killers, contacts, 1.29543, 0.00074, 0.0129, 300, 0.005, 0.05),
     "front": Accuracy(front, advance_of_front, 100.317, 0.12, 5.02, 1800, 0.01, 0.02),
 }
 

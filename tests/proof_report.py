@@ -57,6 +57,7 @@ class Report:
         if self.silent:
             tests = "\n".join(f"- {test}" for test in self.silent)
             parts.append(f"## Passed, without statistics\n\n{tests}\n")
+        parts.append(faults(folder / "mutants.md"))
         page = folder / "report.md"
         page.write_text("\n".join(parts), encoding="utf-8")
         return page
@@ -79,6 +80,13 @@ class Report:
             *(f"- skipped: {test}: {reason}" for test, reason in self.skipped.items()),
         ]
         return "\n".join(lines) + "\n"
+
+
+def faults(path: Path) -> str:
+    """What `make mutants` wrote beside the report, one heading deeper."""
+    if not path.exists():
+        return "## Faults put into the kernels\n\nNot tried here; `make mutants` tries them.\n"
+    return "#" + path.read_text(encoding="utf-8")
 
 
 def versions() -> str:

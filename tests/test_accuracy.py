@@ -24,6 +24,8 @@ from accuracy import (
 from thresholds import EVENNESS, FIFTY, ONE, TRUTHS
 from worlds import MODES, Options
 
+pytestmark = pytest.mark.proof
+
 SEED = 900_001
 FEW, FEW_PACE = 4, 1.2
 

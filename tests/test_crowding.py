@@ -45,6 +45,8 @@ from worlds import (
     world,
 )
 
+pytestmark = pytest.mark.proof
+
 HOP = 30.0  # tries per hour
 FIGURE = Path(__file__).parents[1] / "out" / "verify" / "crowding.png"
 

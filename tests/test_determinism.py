@@ -19,6 +19,8 @@ from mst_abm import load_scenario
 from mst_abm.engine.state import enlarge_mixed, make_outbox, make_pool
 from mst_abm.runs.simulation import Simulation
 
+pytestmark = pytest.mark.proof
+
 HERE = Path(__file__).parent
 PACKAGE = Path(mst_abm.__file__).parent
 UNTIL = 12.0

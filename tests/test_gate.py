@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -11,9 +13,10 @@ import pytest
 
 from mst_abm.engine.gate import call_off, wait_at
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="compiled threads only"
-)
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="compiled threads only"),
+]
 HALTS, THREADS = 200, 4
 
 
@@ -65,3 +68,41 @@ def test_halts_before_the_one_called_off_are_passed_by_all(halts):
         gate = np.zeros(21, np.int64)
         arguments = [(gate, halts if me == 2 else 99, THREADS) for me in range(THREADS)]
         assert together(leave_after, arguments) == [halts] * THREADS
+
+
+INTERRUPTED = """
+import numpy as np
+from mst_abm import Simulation, load_scenario
+from mst_abm.runs import tiled
+
+shape = "override.compartments.cube.lattice.shape=[16, 16, 16]"
+settings = (shape, "run.mode=tiled", "run.tile=4")
+sim = Simulation(load_scenario("reference", overrides=settings), threads=2)
+sim.advance(1.0)
+turns = tiled.take_turns
+
+
+def interrupted(*arguments):
+    if arguments[4] is sim._workers[0].scratch:
+        raise KeyboardInterrupt
+    return turns(*arguments)
+
+
+tiled.take_turns = interrupted
+try:
+    sim.advance(2.0)
+except KeyboardInterrupt:
+    print("ended")
+"""
+
+
+def test_an_interruption_leaves_nobody_waiting():
+    """One of two threads never sets out; without a word the other would wait for ever."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout == "ended\n", done.stderr

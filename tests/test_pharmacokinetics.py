@@ -16,6 +16,8 @@ from mst_abm.clinic.patient import Patient, body_surface
 from mst_abm.clinic.pharmacokinetics import Drug, concentration
 from mst_abm.clinic.protocol import Dose, Order, ProtocolError, expand
 
+pytestmark = pytest.mark.proof
+
 MOLAR_MASS = 243.2
 VOLUME = 20.0  # L, central
 RATES = {  # 1/h: elimination, then to and from each peripheral compartment

@@ -21,6 +21,8 @@ from mst_abm.model.geometry import coordinates, sites_at, tile_edges
 from mst_abm.runs.simulation import Simulation
 from mst_abm.scenario.definition import Scenario
 
+pytestmark = pytest.mark.proof
+
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 

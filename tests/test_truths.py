@@ -30,6 +30,8 @@ from worlds import (
     stepped,
 )
 
+pytestmark = pytest.mark.proof
+
 HOP = 30.0  # tries per hour: lymphocytes in marrow; several per window of any length worth having
 
 

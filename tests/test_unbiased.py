@@ -26,6 +26,8 @@ from worlds import (
     started,
 )
 
+pytestmark = pytest.mark.proof
+
 HOP = 30.0  # tries per hour
 BIAS = 0.02
 BATCH_SITES = 2**22

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 
@@ -232,7 +232,7 @@ class TiledPatches:
         unfinished = [(i, 0, 0) for i in range(len(shares))]
         while unfinished:
             gate[:] = 0
-            results = self._together([partial(work, *place) for place in unfinished])
+            results = self._together([partial(work, *place) for place in unfinished], gate)
             places, unfinished = unfinished, []
             for (i, _, _), (code, phase, at, left) in zip(places, results, strict=True):
                 is_left = is_left or left
@@ -241,12 +241,20 @@ class TiledPatches:
                     unfinished.append((i, int(phase), int(at)))
         return is_left
 
-    def _together(self, calls: list[Callable]) -> list:
-        """Results of calls that wait for each other: each has a thread, the first this one."""
+    def _together(self, calls: list[Callable], gate: np.ndarray) -> list:
+        """Results of calls that wait for each other at a gate; the first is made by this thread."""
         if self._pool is None or len(calls) < 2:
             return [call() for call in calls]
-        others = [self._pool.submit(call) for call in calls[1:]]
-        return [calls[0](), *(f.result() for f in others)]
+        others: list[Future] = []
+        try:
+            for call in calls[1:]:
+                others.append(self._pool.submit(call))
+            return [calls[0](), *(f.result() for f in others)]
+        except BaseException:
+            # an interruption, perhaps before this thread set out: nobody may wait for it
+            gate[-1] = 1
+            wait(others)
+            raise
 
     def _make_room(self, state: State, workers: list[Worker], code: int, i: int) -> None:
         """Enlarge what thread i found full; its turn then goes on where it stopped."""
