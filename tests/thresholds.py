@@ -150,6 +150,10 @@ UNBIASED = {
     "births": Size(50, 0.165),  # M = 536, q = 1/8
 }
 
+#: Anti-leukaemia response: cells that respond to antigen without licence, a share p of all. An error of 25 % in p
+#: has delta = 0.25 sqrt(p / (1 - p)).
+RVT = {"gain": Size(1, 0.125, error=0.25)}
+
 
 @dataclass(frozen=True)
 class Chains:
