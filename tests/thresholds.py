@@ -153,6 +153,9 @@ UNBIASED = {
 #: Anti-leukaemia response: cells that respond to antigen without licence, a share p of all. An error of 25 % in p
 #: has delta = 0.25 sqrt(p / (1 - p)).
 RVT = {"gain": Size(1, 0.125, error=0.25)}
+#: Arrest by interferon: a share p = 2 / (2 + 0.5) of blasts in two states; release 30 % faster makes it 2 / 2.65,
+#: delta = (0.8 - 0.755) / 0.4.
+IFNG = {"arrested": Size(1, 0.113, error=0.30)}
 
 
 @dataclass(frozen=True)
