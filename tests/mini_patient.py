@@ -35,17 +35,19 @@ def mini_patient(
     switches: Mapping[str, str],
     rates: Mapping[str, str] | None = None,
     chances: Mapping[str, float] | None = None,
+    more: Mapping[str, Any] | None = None,
     seed: int = 1,
     **sections: Any,
 ) -> Simulation:
     """The shipped model in miniature; ``rates`` and ``chances``: rules by name with another rate, or
-    with another probability of the first of their two outcomes.
+    with another probability of the first of their two outcomes; ``more``: other addresses.
     """
     override: dict[str, Any] = {
         "compartments.marrow.lattice.shape": [SITES] * 3,
         "compartments.marrow.patches": 1,
         "compartments.marrow.stands_for": f"{VOLUME * 1e6!r} mm^3",
     }
+    override |= dict(more or {})
     override |= {f"rules.{rule}.rate": rate for rule, rate in (rates or {}).items()}
     for rule, p in (chances or {}).items():
         override[f"rules.{rule}.outcomes.0.probability"] = p

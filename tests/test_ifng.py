@@ -110,4 +110,4 @@ def entries(ifng: str, secretors: int) -> int:
 def test_host_progenitors_are_slowed_only_where_the_signal_is_high():
     # 28 and 1 secretors within four sites on average
     assert entries("on", 1500) < 0.1 * entries("off", 1500)
-    assert entries("on", 50) > 0.6 * entries("off", 50)
+    assert entries("on", 50) > 0.8 * entries("off", 50)

@@ -50,6 +50,7 @@ def course(
     simulation = infused(rvt, is_infused=is_infused, cd4=cd4, clone=clone)
     seen: dict[str, list[int]] = {
         "donors": [],
+        "licensed": [],
         "dividing": [],
         "memory": [],
         "kills": [],
@@ -58,6 +59,7 @@ def course(
     for day in range(0, 31, 2):
         simulation.advance(24.0 * day)
         seen["donors"].append(donors(simulation))
+        seen["licensed"].append(number(simulation, "apc[antigen=licensed]"))
         seen["dividing"].append(number(simulation, f"{CLONE},status=dividing]"))
         seen["memory"].append(number(simulation, f"{CLONE},status=memory]"))
         seen["kills"].append(events(simulation, KILL))
@@ -69,9 +71,11 @@ def test_response_rises_with_rejection_and_falls_after_it():
     seen = course()
     gone = next(i for i, n in enumerate(seen["donors"]) if i and n == 0)
     assert 2 <= gone <= 7  # rejected between days 4 and 14
+    licensed = seen["licensed"]
+    assert abs(licensed.index(max(licensed)) - gone) <= 1  # within two days of the last donor cell
+    assert licensed[0] == 0 and licensed[-1] < 0.1 * max(licensed)
     peak = max(seen["dividing"])
     assert seen["dividing"][0] == 0 and peak > 200
-    assert abs(seen["dividing"].index(peak) - gone) <= 3  # within six days of the last donor cell
     assert seen["dividing"][-1] < 0.1 * peak
 
 
