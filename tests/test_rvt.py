@@ -150,7 +150,6 @@ def responders(probability: float) -> float:
             "leukaemia antigen is lost": "0 /day",
             "tolerant and memory CD8 regrow": "0 /day",
             "host CD8 regrow": "0 /day",
-            "resting T cells leave lymphoid tissue": "0 /day",
         },
         chances={MEET: probability},
     )
