@@ -89,6 +89,15 @@ def test_killing_saturates_in_killers():
     assert crowded < 0.5 * alone
 
 
+@pytest.mark.parametrize("config", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_every_scenario_loads_with_every_mechanism_on(config: str):
+    switches = load_scenario(CONFIGS / f"{config}.yaml").switches
+    everything = [f"switches.{name}=on" for name, _ in switches]
+    scenario = load_scenario(CONFIGS / f"{config}.yaml", overrides=everything)
+    assert all(is_on for _, is_on in scenario.switches)
+    assert len(Simulation(scenario, seed=1).compiled.species) > 1
+
+
 @pytest.fixture(scope="module")
 def quickstart() -> Course:
     return Course("quickstart")

@@ -150,6 +150,16 @@ UNBIASED = {
     "births": Size(50, 0.165),  # M = 536, q = 1/8
 }
 
+#: Anti-leukaemia response: cells that respond to antigen without licence, a share p of all. An error of 25 % in p
+#: has delta = 0.25 sqrt(p / (1 - p)).
+RVT = {"gain": Size(1, 0.125, error=0.25)}
+#: Arrest by interferon: a share p = 2 / (2 + 0.5) of blasts in two states; release 30 % faster makes it 2 / 2.65,
+#: delta = (0.8 - 0.755) / 0.4.
+IFNG = {"arrested": Size(1, 0.113, error=0.30)}
+#: Suppression: cells woken in 12 h among 0.3 regulatory cells each, p = 0.309; a half-suppression ratio 20 % higher
+#: makes it 0.331, delta = 0.0228 / 0.462.
+TREG = {"woken": Size(1, 0.049, error=0.20)}
+
 
 @dataclass(frozen=True)
 class Chains:
