@@ -78,20 +78,21 @@ def cube(side: int) -> str:
 def test_check_says_how_tiles_will_run():
     text = checked("reference", cube(64))
     assert "tiled: cube in 64 tiles of 16 or more sites a side" in text
-    assert "tries 0.25 things; estimated error 0.47%" in text and "warning" not in text
+    assert "tries 0.25 things; estimated error 0.07%" in text and "warning" not in text
 
 
 @pytest.mark.parametrize(
-    ("window", "words"),
+    ("window", "edges", "words"),
     [
-        ("30 min", "warning: run.window: expected"),
+        ("5 h", "5 h", "warning: run.window: expected"),
         # exchange every hour: no window is longer
-        ("10 h", "windows of 1 h at most, in which the busiest cell tries 1.1 things"),
-        ("1 ms", "are so short that most of the time goes into changing tiles"),
+        ("10 h", "1 h", "windows of 1 h at most, in which the busiest cell tries 1.1 things"),
+        ("1 ms", "1 h", "are so short that most of the time goes into changing tiles"),
     ],
 )
-def test_check_warns_of_windows(window, words):
-    assert words in checked("reference", cube(64), f"run.window={window}")
+def test_check_warns_of_windows(window, edges, words):
+    times = (f"run.window={window}", f"run.exchange={edges}", f"run.record.counts={edges}")
+    assert words in checked("reference", cube(64), *times)
 
 
 @pytest.mark.parametrize("model", ["reference", "birth_death"])

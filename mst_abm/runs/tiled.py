@@ -35,9 +35,9 @@ from mst_abm.scenario.definition import Run
 
 #: Default window: so long that the busiest cell tries so many things.
 TRIES_PER_WINDOW = 0.25
-#: How far the most sensitive of what was measured is off for each try in a window: cells that spread
-#: through a crowd, with all of a front at an edge of tiles (docs/algorithm.md, "Tiled mode").
-ERROR_PER_TRY = 0.019
+#: How far the most sensitive of what was measured is off for each try in a window: cells that spread through
+#: a crowd, with all of a front at an edge of tiles, and density by layer from the edge (docs/algorithm.md).
+ERROR_PER_TRY = 0.003
 #: Error from which on a window is called too long.
 LARGEST_ERROR = 0.005
 #: Tries below which a window costs more than what happens in it.
