@@ -14,6 +14,7 @@ from everything import EVERYTHING
 from mst_abm.clinic.protocol import Dose
 from mst_abm.model.definition import Modifier, Pattern, PatternTerm, Product, Shape
 from mst_abm.model.english import count_assumptions, read_back
+from mst_abm.runs.simulation import Simulation
 from mst_abm.scenario import json_schema, load_scenario, load_scenario_text, shipped_models
 from mst_abm.scenario.definition import Scenario
 
@@ -83,6 +84,33 @@ def test_switches_drop_rules_and_modifiers() -> None:
     other = load_scenario_text(EVERYTHING, overrides=["switches.spare=on", "switches.ifng=off"])
     assert _rule(other, "walks").swap_with.text == "blast"
     assert len(_rule(other, "hits").modifiers) == 1
+
+
+OPTIONAL = """
+types: {cell: {}, helper: {}}
+switches: {help: off}
+signals: {helpers: {yields: [{of: b.helper, rate: 1 /h, relative_to: 1e9 cells}], switch: help, source: p}}
+observables: {helper_cells: {of: b.helper, relative_to: 1 cell, switch: help, source: p}}
+rules: [{name: dies, die: cell, rate: 1 /h, source: p, modifiers: [{signal: helpers, shape: {hill: {half: 1}}}]}]
+compartments: {b: {mixed: {}}}
+initial: {b: [{cells: cell, number: 5}, {cells: helper, number: 5, switch: help}]}
+grafts: {donor: [{per: cd3_per_kg, into: b, cells: helper, switch: help}]}
+patient: {weight: 60 kg}
+donor: {cd3_per_kg: 1}
+protocol: [{at: 1 h, infuse: donor}]
+"""
+
+
+@pytest.mark.parametrize("switch", ["on", "off"])
+def test_what_an_optional_mechanism_needs_comes_and_goes_with_it(switch: str) -> None:
+    scenario = load_scenario_text(OPTIONAL, overrides=[f"switches.help={switch}"])
+    n = int(switch == "on")
+    model = scenario.model
+    assert [len(model.signals), len(scenario.observables), len(model.initial) - 1] == [n, n, n]
+    assert sum(len(infusion.cells) for infusion in scenario.infusions) == n
+    # a modifier goes with the signal that it reads
+    assert len(_rule(scenario, "dies").modifiers) == n
+    assert Simulation(scenario, seed=1).counts["b"].sum() == 5 + 5 * n
 
 
 def test_signals(everything: Scenario) -> None:

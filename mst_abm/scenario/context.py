@@ -27,6 +27,8 @@ class Context:
     switches: dict[str, bool] = field(default_factory=dict)
     compartments: dict[str, Compartment] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    #: Signals that are switched off; modifiers that read one are off too.
+    silent: set[str] = field(default_factory=set)
     #: Factors that ``fraction_of`` may name.
     fractions: dict[str, float] = field(default_factory=dict)
     #: Cells that enter a lattice from its pool: (where said, compartment, product, reactant).

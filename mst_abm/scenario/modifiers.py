@@ -28,12 +28,13 @@ SHAPES = ("hill", "inverse_hill", "linear", "step", "exponential", "table")
 def read_modifiers(
     context: Context, sections: list[ModifierSection], actor: Pattern | None, keys: Keys
 ) -> tuple[Modifier, ...]:
-    """The modifiers of a rule that are switched on."""
+    """The modifiers of a rule that are switched on, and whose signal is."""
     found = []
     for i, section in enumerate(sections):
         here = (*keys, i)
         modifier = _read_modifier(context, section, actor, here)
-        if context.is_on(section.switch, here) and modifier is not None:
+        is_on = context.is_on(section.switch, here) and section.signal not in context.silent
+        if is_on and modifier is not None:
             found.append(modifier)
     return tuple(found)
 

@@ -19,7 +19,7 @@ def read_observables(context: Context) -> tuple[Observable, ...]:
 def _read(context: Context, name: str) -> Observable | None:
     keys = ("observables", name)
     section = context.problems.check(ObservableSection, keys)
-    if section is None:
+    if section is None or not context.is_on(section.switch, keys):
         return None
     with context.problems.at(*keys, "of"):
         place, cells = context.place(section.of)

@@ -250,6 +250,7 @@ class SignalSection(Section):
     saturable_clearance: SaturableSection | None = None
     metabolite: MetaboliteSection | None = None
     concentration_of: Word | None = None
+    switch: Word | None = None
     source: Word = Field(min_length=1)
     class_: Class | None = Field(None, alias="class")
 
@@ -259,6 +260,7 @@ class ObservableSection(Section):
     relative_to: Written | None = None
     share_of: str | None = None
     times: Number = 1.0
+    switch: Word | None = None
     source: Word = Field(min_length=1)
     class_: Class | None = Field(None, alias="class")
 
@@ -317,6 +319,7 @@ class InitialSection(Section):
     fraction_of: Word | None = None
     counters: dict[Word, Any] = {}
     place: Any = "random"
+    switch: Word | None = None
     source: Word = ""
 
 
@@ -336,6 +339,7 @@ class GraftSection(Section):
     into: Word
     cells: str
     fraction_of: Word | None = None
+    switch: Word | None = None
     source: Word = ""
 
 

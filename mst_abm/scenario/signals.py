@@ -18,9 +18,11 @@ PLASMA_UNIT = "umol/L"
 
 
 def read_units(context: Context) -> None:
-    """The unit of every signal, needed before rules can be read."""
+    """The unit of every signal and whether it is there, needed before rules can be read."""
     for name in context.names["signals"]:
-        context.problems.check(SignalSection, ("signals", name))
+        section = context.problems.check(SignalSection, ("signals", name))
+        if section is not None and not context.is_on(section.switch, ("signals", name)):
+            context.silent.add(name)
         if context.problems.is_in_doubt("signals", name, "unit"):
             continue
         unit = context.raw("signals", name)
@@ -34,7 +36,7 @@ def read_units(context: Context) -> None:
 
 def read_signals(context: Context) -> tuple[Signal, ...]:
     found = [_read_signal(context, name) for name in context.names["signals"]]
-    return tuple(signal for signal in found if signal is not None)
+    return tuple(s for s in found if s is not None and s.name not in context.silent)
 
 
 def _read_signal(context: Context, name: str) -> Signal | None:
@@ -82,7 +84,16 @@ def _read_given(
     context: Context, name: str, section: SignalSection, unit: str, keys: Keys
 ) -> Signal | None:
     """A plasma level or a metabolite: a function of the doses alone."""
-    allowed = {"unit", "initial", "concentration_of", "metabolite", "source", "class_", "note"}
+    allowed = {
+        "unit",
+        "initial",
+        "concentration_of",
+        "metabolite",
+        "source",
+        "class_",
+        "note",
+        "switch",
+    }
     extra = sorted(section.model_fields_set - allowed)
     for key in extra:
         message = "expected only in a signal without 'metabolite' and 'concentration_of'"

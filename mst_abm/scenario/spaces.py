@@ -254,6 +254,8 @@ def _read_item(context: Context, name: str, keys: Keys) -> InitialCells | None:
     counters = _read_counters(context, section, species, keys)
     with context.problems.at(*keys, "fraction_of"):
         amount *= share_of(context, section.fraction_of)
+    if not context.is_on(section.switch, keys):
+        return None
     return InitialCells(
         compartment=name,
         species=tuple(species),

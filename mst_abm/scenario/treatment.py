@@ -244,10 +244,11 @@ class Grafts:
             context.known("compartments", section.into, "compartment")
         with context.problems.at(*keys, "cells"):
             product = parse_species(section.cells, context.vocabulary)
-            context.entries.append(((*keys, "into"), section.into, product, None))
             with context.problems.at(*keys, "fraction_of"):
                 factor = share_of(context, section.fraction_of)
-                self.parts[name].append((section, product, factor))
+                if context.is_on(section.switch, keys):
+                    context.entries.append(((*keys, "into"), section.into, product, None))
+                    self.parts[name].append((section, product, factor))
 
 
 class Protocol:
