@@ -89,8 +89,12 @@ def test_switches_drop_rules_and_modifiers() -> None:
 OPTIONAL = """
 types: {cell: {}, helper: {}}
 switches: {help: off}
-signals: {helpers: {yields: [{of: b.helper, rate: 1 /h, relative_to: 1e9 cells}], switch: help, source: p}}
-observables: {helper_cells: {of: b.helper, relative_to: 1 cell, switch: help, source: p}}
+signals:
+  helpers: {yields: [{of: b.helper, rate: 1 /h, relative_to: 1e9 cells}], switch: help, source: p}
+  factor: {yields: [{of: b.helper, rate: 1 /h, relative_to: 1e9 cells, switch: help}], source: p}
+observables:
+  helper_cells: {of: b.helper, relative_to: 1 cell, switch: help, source: p}
+  helper_level: {signal: helpers, times: 2, source: p}
 rules: [{name: dies, die: cell, rate: 1 /h, source: p, modifiers: [{signal: helpers, shape: {hill: {half: 1}}}]}]
 compartments: {b: {mixed: {}}}
 initial: {b: [{cells: cell, number: 5}, {cells: helper, number: 5, switch: help}]}
@@ -106,7 +110,11 @@ def test_what_an_optional_mechanism_needs_comes_and_goes_with_it(switch: str) ->
     scenario = load_scenario_text(OPTIONAL, overrides=[f"switches.help={switch}"])
     n = int(switch == "on")
     model = scenario.model
-    assert [len(model.signals), len(scenario.observables), len(model.initial) - 1] == [n, n, n]
+    assert [len(model.signals), len(model.initial)] == [1 + n, 1 + n]
+    # what a laboratory reads of a signal goes with the signal
+    assert len(scenario.observables) == 2 * n
+    (factor,) = (s for s in model.signals if s.name == "factor")
+    assert len(factor.yields) == n
     assert sum(len(infusion.cells) for infusion in scenario.infusions) == n
     # a modifier goes with the signal that it reads
     assert len(_rule(scenario, "dies").modifiers) == n

@@ -45,6 +45,7 @@ class Laboratory:
     observables : the model's
     species : in the order of the counts
     compartments : of the model
+    signals : names of the model's, in the order of the levels
     """
 
     def __init__(
@@ -52,14 +53,19 @@ class Laboratory:
         observables: Sequence[Observable],
         species: Sequence[Species],
         compartments: Sequence[Compartment],
+        signals: Sequence[str] = (),
     ) -> None:
         self._rows = []
+        self._levels = []
         places = {c.name: c for c in compartments}
 
         def mask(pattern: Pattern) -> np.ndarray:
             return np.array([matches(pattern, s) for s in species])
 
         for item in observables:
+            if item.count is None:
+                self._levels.append((item.name, list(signals).index(item.signal), item.times))
+                continue
             compartment = places[item.count.compartment]
             scale = item.times / item.count.relative_to / compartment.share
             if item.count.measure == "density":
@@ -69,8 +75,14 @@ class Laboratory:
                 scale, whole = item.times, mask(item.share_of)
             self._rows.append((item.name, compartment.name, mask(item.count.pattern), whole, scale))
 
-    def read(self, counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Observables now: float64 (replicate,) each, from counts (replicate, species)."""
+    def read(
+        self, counts: Mapping[str, np.ndarray], levels: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Observables now: float64 (replicate,) each.
+
+        ``counts``: (replicate, species) of every compartment; ``levels``: (replicate, signal), for
+        observables that are levels.
+        """
         seen = {}
         for name, compartment, part, whole, scale in self._rows:
             cells = counts[compartment]
@@ -78,6 +90,9 @@ class Laboratory:
             if whole is not None:
                 value /= np.maximum(cells[:, whole].sum(axis=1), 1)
             seen[name] = scale * value
+        for name, place, times in self._levels:
+            assert levels is not None
+            seen[name] = times * levels[:, place]
         return seen
 
 

@@ -177,16 +177,17 @@ class Observable:
     """What a laboratory reports: ``times`` the cells of ``count``, relative to its reference.
 
     With ``share_of`` the value is the share of the pattern's cells among those of another pattern
-    in the same compartment.
+    in the same compartment. With ``signal`` it is ``times`` the level of that signal.
     """
 
     name: str
     unit: str
-    count: CountReference
+    count: CountReference | None
     times: float = 1.0
     share_of: Pattern | None = None
     reference: str = ""
     number_class: NumberClass = "assumption"
+    signal: str = ""
 
 
 @dataclass(frozen=True)

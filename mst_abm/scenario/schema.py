@@ -223,6 +223,7 @@ class ReferenceSection(Section):
     of: str
     rate: Written
     relative_to: Written
+    switch: Word | None = None
 
 
 class SaturableSection(Section):
@@ -256,7 +257,8 @@ class SignalSection(Section):
 
 
 class ObservableSection(Section):
-    of: str
+    of: str | None = None
+    signal: Word | None = None
     relative_to: Written | None = None
     share_of: str | None = None
     times: Number = 1.0
