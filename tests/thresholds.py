@@ -150,6 +150,9 @@ UNBIASED = {
     "births": Size(50, 0.165),  # M = 536, q = 1/8
 }
 
+#: Counts that return earlier with help: 3.4 d (neutrophils), 1.25 d (platelets); a replicate's sd is 0.45 d, twice.
+HELPED = Size(4, 1.96, ci=10)
+
 
 @dataclass(frozen=True)
 class Chains:
