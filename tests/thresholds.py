@@ -155,6 +155,23 @@ HELPED = Size(4, 1.96, ci=10)
 
 
 @dataclass(frozen=True)
+class Exposure:
+    """Bounds on log10 of an exposure, cell-days; one replicate has an sd of 0.12.
+
+    ``gain``: least rise without rejection; in the mean-field study two powers of ten in 60 days.
+    """
+
+    replicates: int
+    lowest: float
+    highest: float
+    gain: float
+
+
+#: 10^8.3 in the mean-field study.
+GVHD = Exposure(4, lowest=8.0, highest=8.6, gain=1.0)
+
+
+@dataclass(frozen=True)
 class Chains:
     """Models against their exact Markov chains, a family with one probability of a false alarm, 1e-6.
 

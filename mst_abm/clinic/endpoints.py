@@ -1,14 +1,15 @@
 """What a clinician would read off: laboratory series from counts of cells, and endpoints from them.
 
 Series are the model's observables (`mst_abm.model.definition.Observable`) read once a day. Endpoints
-look for the names ``anc``, ``platelets``, ``marrow_blasts`` and ``donor_cells``; a model that lacks
-one of them lacks the endpoints that need it.
+look for the names ``anc``, ``platelets``, ``marrow_blasts``, ``blast_cells``, ``donor_cells`` and
+``gvhd_exposure``; a model that lacks one of them lacks the endpoints that need it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -24,6 +25,9 @@ ANC_RECOVERED, ANC_DAYS = 0.5, 3
 PLATELETS_RECOVERED, PLATELET_DAYS = 20.0, 7
 REMISSION_BLASTS, REMISSION_ANC, REMISSION_PLATELETS = 0.05, 1.0, 100.0
 DONOR_LIMIT = 0.01
+# Graft-versus-host disease: log10 cell-days of donor effectors in tissue at which half of the patients have it, and the standard
+# deviation between patients. Mean-field fit to three strata of donor lymphocytes, Bar 2013, doi:10.1016/j.bbmt.2013.03.001.
+GVHD_EXPOSURE, GVHD_SPREAD = 10.2, 0.56
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,12 @@ def _below_limit(times: np.ndarray, seen: Mapping[str, np.ndarray], end_h: float
     return np.where(share.max(axis=1) > 0, day, NEVER)
 
 
+def _gvhd(times: np.ndarray, seen: Mapping[str, np.ndarray], end_h: float) -> np.ndarray:
+    susceptibility = NormalDist(GVHD_EXPOSURE, GVHD_SPREAD)
+    exposure = seen["gvhd_exposure"][:, -1]
+    return np.array([susceptibility.cdf(np.log10(x)) if x > 0 else 0.0 for x in exposure])
+
+
 ENDPOINTS: tuple[EndpointRule, ...] = (
     EndpointRule(
         "neutrophil_nadir", "1e9/L", "lowest daily count", ("anc",),
@@ -197,6 +207,14 @@ ENDPOINTS: tuple[EndpointRule, ...] = (
     EndpointRule(
         "donor_cells_at_end", "1", "donor share of blood leukocytes", ("donor_cells",),
         lambda t, s, end: s["donor_cells"][:, -1],
+    ),
+    EndpointRule(
+        "gvhd_exposure", "cell d", "donor effectors in host tissue times days, CD4 by a quarter",
+        ("gvhd_exposure",), lambda t, s, end: s["gvhd_exposure"][:, -1],
+    ),
+    EndpointRule(
+        "gvhd_probability", "1", "of graft-versus-host disease, from the exposure and not from the dose",
+        ("gvhd_exposure",), _gvhd,
     ),
 )  # fmt: skip
 
