@@ -4,49 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from infused import MATCHED, infused
 from thresholds import GVHD
 
 from mst_abm.clinic.endpoints import ENDPOINTS, Laboratory
 from mst_abm.runs.simulation import Simulation
-from mst_abm.scenario import load_scenario_text
 
-# The patient of the shipped microtransplantation on the day of the infusion: 15 % of the lymphocytes are left, an empty marrow.
-WORLD = """
-model: marrow
-switches: {gvhd: on}
-override:
-  compartments.marrow.lattice.shape: [48, 48, 48]
-  compartments.marrow.patches: 2
-  compartments.lymphoid.share: 3e-7
-  compartments.blood.share: 3e-7
-  compartments.tissue.share: 3e-7
-patient:
-  weight: 62 kg
-  hla: [A*02:01, A*24:02, B*40:01, B*15:01, DRB1*09:01, DRB1*15:01]
-donor:
-  hla: [A*02:01, A*11:01, B*40:01, B*46:01, DRB1*09:01, DRB1*08:03]
-  cd3_per_kg: 1.1e8
-  nk_per_kg: 1.1e7
-  apc_per_kg: 3.5e6
-protocol: [{at: 0 h, infuse: donor}]
-run: {until: 14 d, seed: 1, exchange: 1 h, record: {counts: 1 d}}
-initial:
-  marrow: [{cells: sinusoid, place: {tubes: {spacing: 80 um, radius: 8 um}}}]
-  blood: []
-  lymphoid:
-    - {cells: "cd8[origin=host,target=none,status=resting]", density: 46830 /mm^3, fraction_of: rest_hvg}
-    - {cells: "cd8[origin=host,target=allo,status=resting]", density: 46830 /mm^3, fraction_of: hvg}
-    - {cells: "cd4[origin=host,target=none,status=resting]", density: 70245 /mm^3, fraction_of: rest_hvg}
-    - {cells: "cd4[origin=host,target=allo,status=resting]", density: 70245 /mm^3, fraction_of: hvg}
-    - {cells: "nk[origin=host,status=ready]", density: 5853 /mm^3}
-    - {cells: "apc[origin=host,antigen=self]", density: 2927 /mm^3}
-  tissue:
-    - {cells: "host_tissue[state=sound]", density: 1e6 /mm^3, switch: gvhd}
-"""
-MATCHED = (
-    "donor.hla=[A*02:01, A*24:02, B*40:01, B*15:01, DRB1*09:01, DRB1*15:01]",
-    "immunology.minor_antigen_share=0",
-)
 PROBABILITY = {rule.name: rule for rule in ENDPOINTS}["gvhd_probability"]
 
 
@@ -54,7 +17,7 @@ class Exposed:
     """Exposure (cell-days), greatest damage and the rules that did it."""
 
     def __init__(self, *overrides: str) -> None:
-        scenario = load_scenario_text(WORLD, overrides=overrides)
+        scenario = infused("switches.gvhd=on", *overrides)
         simulation = Simulation(scenario, replicates=GVHD.replicates, seed=1)
         compiled = simulation.compiled
         laboratory = Laboratory(
@@ -112,6 +75,6 @@ def test_the_dose_by_itself_does_nothing(overrides: tuple[str, ...]):
 
 
 def test_off_there_is_nothing_to_damage():
-    scenario = load_scenario_text(WORLD, overrides=["switches.gvhd=off"])
+    scenario = infused()
     assert not [s for s in Simulation(scenario).compiled.species if s.type == "host_tissue"]
     assert not [o for o in scenario.observables if o.name in ("gvhd_exposure", "tissue_damage")]

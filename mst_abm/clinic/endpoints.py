@@ -1,8 +1,8 @@
 """What a clinician would read off: laboratory series from counts of cells, and endpoints from them.
 
 Series are the model's observables (`mst_abm.model.definition.Observable`) read once a day. Endpoints
-look for the names ``anc``, ``platelets``, ``marrow_blasts``, ``blast_cells``, ``donor_cells`` and
-``gvhd_exposure``; a model that lacks one of them lacks the endpoints that need it.
+look for the names ``anc``, ``platelets``, ``marrow_blasts``, ``blast_cells``, ``donor_cells``,
+``gvhd_exposure`` and ``cytokine_index``; a model that lacks one of them lacks the endpoints that need it.
 """
 
 from __future__ import annotations
@@ -215,6 +215,10 @@ ENDPOINTS: tuple[EndpointRule, ...] = (
     EndpointRule(
         "gvhd_probability", "1", "of graft-versus-host disease, from the exposure and not from the dose",
         ("gvhd_exposure",), _gvhd,
+    ),
+    EndpointRule(
+        "cytokine_peak", "1", "highest daily level of inflammatory cytokines, as a multiple of that at rest",
+        ("cytokine_index",), lambda t, s, end: s["cytokine_index"].max(axis=1),
     ),
 )  # fmt: skip
 
