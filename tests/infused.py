@@ -22,8 +22,9 @@ donor:
   cd3_per_kg: 1.1e8
   nk_per_kg: 1.1e7
   apc_per_kg: 3.5e6
+  cd34_per_kg: 1.8e6
 protocol: [{at: 0 h, infuse: donor}]
-run: {until: 14 d, seed: 1, exchange: 30 min, record: {counts: 1 d}}
+run: {until: 28 d, seed: 1, exchange: 30 min, record: {counts: 1 d}}
 initial:
   marrow: [{cells: sinusoid, place: {tubes: {spacing: 80 um, radius: 8 um}}}]
   blood: []

@@ -121,6 +121,57 @@ def test_what_an_optional_mechanism_needs_comes_and_goes_with_it(switch: str) ->
     assert Simulation(scenario, seed=1).counts["b"].sum() == 5 + 5 * n
 
 
+DEFAULTS = """
+types:
+  root: {}
+  stem: {axes: {phase: [g1, s], origin: [host, donor]}, defaults: {origin: host}}
+  blood: {axes: {origin: [host, donor]}, defaults: {origin: host}}
+  pot: {axes: {origin: [host, donor]}}
+rules:
+  - {name: sprouts, become: "root -> stem[phase=g1]", rate: 1 /h, source: p}
+  - {name: cycles, become: "stem[phase=g1] -> stem[phase=s]", rate: 1 /h, source: p}
+  - {name: divides, divide: "stem[phase=s] -> stem[phase=g1] + blood", rate: 1 /h, source: p}
+compartments: {b: {mixed: {}}}
+initial: {b: {root: 3, "stem[phase=g1]": 5, "stem[phase=g1,origin=donor]": 2}}
+"""
+
+
+def test_an_axis_with_a_default_goes_without_saying() -> None:
+    host = ["empty", "root", "stem[phase=g1]", "stem[phase=s]", "blood"]
+    both = load_scenario_text(DEFAULTS)
+    names = Simulation(both).compiled.species_names
+    donor = ["stem[phase=g1, origin=donor]", "stem[phase=s, origin=donor]", "blood[origin=donor]"]
+    assert set(names) == {*host, *donor}
+    # what is made of a donor's cell is the donor's; what comes from a type without the axis has the default
+    made = {(t.rule, t.actor): t.products for t in Simulation(both).compiled.tallies}
+    assert made["divides", "stem[phase=s, origin=donor]"].endswith("blood[origin=donor]")
+    assert made["sprouts", "root"] == "stem[phase=g1]"
+    alone = load_scenario_text(DEFAULTS.replace(', "stem[phase=g1,origin=donor]": 2', ""))
+    assert Simulation(alone).compiled.species_names == host
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "words"),
+    [
+        (
+            "defaults: {origin: host}}\n  blood",
+            "defaults: {origin: guest}}\n  blood",
+            "expected one of host, donor, got .guest.",
+        ),
+        (
+            "defaults: {origin: host}}\n  blood",
+            "defaults: {source: host}}\n  blood",
+            "expected one of phase, origin, got .source.",
+        ),
+        ("root: 3", "root: 3, pot: 1", "leaves the axis 'origin' of 'pot' open"),
+    ],
+)
+def test_mistakes_in_defaults_are_named(good: str, bad: str, words: str) -> None:
+    assert good in DEFAULTS
+    with pytest.raises(ValueError, match=words):
+        load_scenario_text(DEFAULTS.replace(good, bad))
+
+
 def test_signals(everything: Scenario) -> None:
     csf, plasma, ctp = everything.model.signals
     assert (csf.unit, csf.production, csf.clearance) == ("pg/mL", 2.0, 1.0)

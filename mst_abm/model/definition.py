@@ -30,12 +30,16 @@ class Counter:
 
 @dataclass(frozen=True)
 class CellType:
-    """A cell type: ordered axes of values, counters, and whether its cells stand still for ever."""
+    """A cell type: ordered axes of values, counters, and whether its cells stand still for ever.
+
+    ``defaults``: values of axes that need not be stated; a cell that has them is named without.
+    """
 
     name: str
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     counters: tuple[Counter, ...] = ()
     is_static: bool = False
+    defaults: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ def _species_table(compiled: Any) -> dict[str, np.ndarray]:
         "is_static": [s.type in static for s in species],
     }
     for axis in axes:
-        columns[axis] = [dict(s.values).get(axis, "") for s in species]
+        columns[axis] = [dict(s.stated).get(axis, "") for s in species]
     return {name: np.array(values) for name, values in columns.items()}
 
 

@@ -112,6 +112,7 @@ class CounterSection(Section):
 
 class TypeSection(Section):
     axes: dict[Word, list[Word]] = {}
+    defaults: dict[Word, Word] = Field({}, description="value of an axis where none is stated")
     counters: dict[Word, CounterSection] = {}
     static: bool = False
 
