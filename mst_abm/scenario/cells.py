@@ -49,9 +49,11 @@ def _read_type(context: Context, name: str, keys: Keys) -> CellType | None:
             context.problems.add((*keys, "axes", axis), f"expected different values, {got}")
             is_good = False
     for axis, value in section.defaults.items():
-        if value not in section.axes.get(axis, ()):
-            known = section.axes.get(axis, list(section.axes))
-            message = f"expected one of {', '.join(known) or 'the axes'}, got {shown(value if axis in section.axes else axis)}"
+        is_axis = axis in section.axes
+        known = section.axes[axis] if is_axis else list(section.axes)
+        if not is_axis or value not in known:
+            words = ", ".join(known) or "the axes"
+            message = f"expected one of {words}, got {shown(value if is_axis else axis)}"
             context.problems.add((*keys, "defaults", axis), message)
             is_good = False
     for counter in section.counters:
