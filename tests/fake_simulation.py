@@ -92,7 +92,7 @@ def make_compiled(model: Model) -> SimpleNamespace:
     return SimpleNamespace(
         model=model,
         species=[
-            SimpleNamespace(name=species_name(i), type=kind, values=values)
+            SimpleNamespace(name=species_name(i), type=kind, values=values, stated=values)
             for i, (kind, values) in enumerate(SPECIES)
         ],
         tallies=tallies,

@@ -163,7 +163,7 @@ def test_the_added_cell_type_does_what_the_page_says():
         overrides = [f"switches.suppression={switch}"]
         simulation = mst_abm.simulate(load_scenario_text(text, overrides=overrides))
         kills.append(events_of(simulation, "donor CD8 kill leukaemia"))
-        assert (events_of(simulation, "macrophages quiet killers") > 0) == (switch == "on")
+        assert (events_of(simulation, "monocytes quiet killers") > 0) == (switch == "on")
     assert kills[0] < 0.5 * kills[1]
 
 

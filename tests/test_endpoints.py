@@ -108,6 +108,13 @@ def test_laboratory_scales_a_sample_to_the_body():
     assert seen["share"] == pytest.approx([1.0])
 
 
+def test_levels_of_signals_are_reported_too():
+    items = (Observable("twice", "1", None, times=2.0, signal="second"),)
+    laboratory = Laboratory(items, (EMPTY,), (), ("first", "second"))
+    seen = laboratory.read({}, np.array([[1.0, 3.0], [1.0, 4.0]]))
+    assert seen["twice"].tolist() == [6.0, 8.0]
+
+
 def test_what_was_never_there_has_no_endpoints():
     scenario = load_scenario_text(
         """

@@ -89,8 +89,12 @@ def test_switches_drop_rules_and_modifiers() -> None:
 OPTIONAL = """
 types: {cell: {}, helper: {}}
 switches: {help: off}
-signals: {helpers: {yields: [{of: b.helper, rate: 1 /h, relative_to: 1e9 cells}], switch: help, source: p}}
-observables: {helper_cells: {of: b.helper, relative_to: 1 cell, switch: help, source: p}}
+signals:
+  helpers: {yields: [{of: b.helper, rate: 1 /h, relative_to: 1e9 cells}], switch: help, source: p}
+  factor: {yields: [{of: b.helper, rate: 1 /h, relative_to: 1e9 cells, switch: help}], source: p}
+observables:
+  helper_cells: {of: b.helper, relative_to: 1 cell, switch: help, source: p}
+  helper_level: {signal: helpers, times: 2, source: p}
 rules: [{name: dies, die: cell, rate: 1 /h, source: p, modifiers: [{signal: helpers, shape: {hill: {half: 1}}}]}]
 compartments: {b: {mixed: {}}}
 initial: {b: [{cells: cell, number: 5}, {cells: helper, number: 5, switch: help}]}
@@ -106,11 +110,66 @@ def test_what_an_optional_mechanism_needs_comes_and_goes_with_it(switch: str) ->
     scenario = load_scenario_text(OPTIONAL, overrides=[f"switches.help={switch}"])
     n = int(switch == "on")
     model = scenario.model
-    assert [len(model.signals), len(scenario.observables), len(model.initial) - 1] == [n, n, n]
+    assert [len(model.signals), len(model.initial)] == [1 + n, 1 + n]
+    # what a laboratory reads of a signal goes with the signal
+    assert len(scenario.observables) == 2 * n
+    (factor,) = (s for s in model.signals if s.name == "factor")
+    assert len(factor.yields) == n
     assert sum(len(infusion.cells) for infusion in scenario.infusions) == n
     # a modifier goes with the signal that it reads
     assert len(_rule(scenario, "dies").modifiers) == n
     assert Simulation(scenario, seed=1).counts["b"].sum() == 5 + 5 * n
+
+
+DEFAULTS = """
+types:
+  root: {}
+  stem: {axes: {phase: [g1, s], origin: [host, donor]}, defaults: {origin: host}}
+  blood: {axes: {origin: [host, donor]}, defaults: {origin: host}}
+  pot: {axes: {origin: [host, donor]}}
+rules:
+  - {name: sprouts, become: "root -> stem[phase=g1]", rate: 1 /h, source: p}
+  - {name: cycles, become: "stem[phase=g1] -> stem[phase=s]", rate: 1 /h, source: p}
+  - {name: divides, divide: "stem[phase=s] -> stem[phase=g1] + blood", rate: 1 /h, source: p}
+compartments: {b: {mixed: {}}}
+initial: {b: {root: 3, "stem[phase=g1]": 5, "stem[phase=g1,origin=donor]": 2}}
+"""
+
+
+def test_an_axis_with_a_default_goes_without_saying() -> None:
+    host = ["empty", "root", "stem[phase=g1]", "stem[phase=s]", "blood"]
+    both = load_scenario_text(DEFAULTS)
+    names = Simulation(both).compiled.species_names
+    donor = ["stem[phase=g1, origin=donor]", "stem[phase=s, origin=donor]", "blood[origin=donor]"]
+    assert set(names) == {*host, *donor}
+    # what is made of a donor's cell is the donor's; what comes from a type without the axis has the default
+    made = {(t.rule, t.actor): t.products for t in Simulation(both).compiled.tallies}
+    assert made["divides", "stem[phase=s, origin=donor]"].endswith("blood[origin=donor]")
+    assert made["sprouts", "root"] == "stem[phase=g1]"
+    alone = load_scenario_text(DEFAULTS.replace(', "stem[phase=g1,origin=donor]": 2', ""))
+    assert Simulation(alone).compiled.species_names == host
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "words"),
+    [
+        (
+            "defaults: {origin: host}}\n  blood",
+            "defaults: {origin: guest}}\n  blood",
+            "expected one of host, donor, got .guest.",
+        ),
+        (
+            "defaults: {origin: host}}\n  blood",
+            "defaults: {source: host}}\n  blood",
+            "expected one of phase, origin, got .source.",
+        ),
+        ("root: 3", "root: 3, pot: 1", "leaves the axis 'origin' of 'pot' open"),
+    ],
+)
+def test_mistakes_in_defaults_are_named(good: str, bad: str, words: str) -> None:
+    assert good in DEFAULTS
+    with pytest.raises(ValueError, match=words):
+        load_scenario_text(DEFAULTS.replace(good, bad))
 
 
 def test_signals(everything: Scenario) -> None:

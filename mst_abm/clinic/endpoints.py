@@ -1,14 +1,15 @@
 """What a clinician would read off: laboratory series from counts of cells, and endpoints from them.
 
 Series are the model's observables (`mst_abm.model.definition.Observable`) read once a day. Endpoints
-look for the names ``anc``, ``platelets``, ``marrow_blasts`` and ``donor_cells``; a model that lacks
-one of them lacks the endpoints that need it.
+look for the names ``anc``, ``platelets``, ``marrow_blasts``, ``blast_cells``, ``donor_cells``,
+``gvhd_exposure`` and ``cytokine_index``; a model that lacks one of them lacks the endpoints that need it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -24,6 +25,9 @@ ANC_RECOVERED, ANC_DAYS = 0.5, 3
 PLATELETS_RECOVERED, PLATELET_DAYS = 20.0, 7
 REMISSION_BLASTS, REMISSION_ANC, REMISSION_PLATELETS = 0.05, 1.0, 100.0
 DONOR_LIMIT = 0.01
+# Graft-versus-host disease: log10 cell-days of donor effectors in tissue at which half of the patients have it, and the standard
+# deviation between patients. Mean-field fit to three strata of donor lymphocytes, Bar 2013, doi:10.1016/j.bbmt.2013.03.001.
+GVHD_EXPOSURE, GVHD_SPREAD = 10.2, 0.56
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Laboratory:
     observables : the model's
     species : in the order of the counts
     compartments : of the model
+    signals : names of the model's, in the order of the levels
     """
 
     def __init__(
@@ -52,14 +57,19 @@ class Laboratory:
         observables: Sequence[Observable],
         species: Sequence[Species],
         compartments: Sequence[Compartment],
+        signals: Sequence[str] = (),
     ) -> None:
         self._rows = []
+        self._levels = []
         places = {c.name: c for c in compartments}
 
         def mask(pattern: Pattern) -> np.ndarray:
             return np.array([matches(pattern, s) for s in species])
 
         for item in observables:
+            if item.count is None:
+                self._levels.append((item.name, list(signals).index(item.signal), item.times))
+                continue
             compartment = places[item.count.compartment]
             scale = item.times / item.count.relative_to / compartment.share
             if item.count.measure == "density":
@@ -69,8 +79,14 @@ class Laboratory:
                 scale, whole = item.times, mask(item.share_of)
             self._rows.append((item.name, compartment.name, mask(item.count.pattern), whole, scale))
 
-    def read(self, counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Observables now: float64 (replicate,) each, from counts (replicate, species)."""
+    def read(
+        self, counts: Mapping[str, np.ndarray], levels: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Observables now: float64 (replicate,) each.
+
+        ``counts``: (replicate, species) of every compartment; ``levels``: (replicate, signal), for
+        observables that are levels.
+        """
         seen = {}
         for name, compartment, part, whole, scale in self._rows:
             cells = counts[compartment]
@@ -78,6 +94,9 @@ class Laboratory:
             if whole is not None:
                 value /= np.maximum(cells[:, whole].sum(axis=1), 1)
             seen[name] = scale * value
+        for name, place, times in self._levels:
+            assert levels is not None
+            seen[name] = times * levels[:, place]
         return seen
 
 
@@ -133,6 +152,12 @@ def _below_limit(times: np.ndarray, seen: Mapping[str, np.ndarray], end_h: float
     return np.where(share.max(axis=1) > 0, day, NEVER)
 
 
+def _gvhd(times: np.ndarray, seen: Mapping[str, np.ndarray], end_h: float) -> np.ndarray:
+    susceptibility = NormalDist(GVHD_EXPOSURE, GVHD_SPREAD)
+    exposure = seen["gvhd_exposure"][:, -1]
+    return np.array([susceptibility.cdf(np.log10(x)) if x > 0 else 0.0 for x in exposure])
+
+
 ENDPOINTS: tuple[EndpointRule, ...] = (
     EndpointRule(
         "neutrophil_nadir", "1e9/L", "lowest daily count", ("anc",),
@@ -182,6 +207,18 @@ ENDPOINTS: tuple[EndpointRule, ...] = (
     EndpointRule(
         "donor_cells_at_end", "1", "donor share of blood leukocytes", ("donor_cells",),
         lambda t, s, end: s["donor_cells"][:, -1],
+    ),
+    EndpointRule(
+        "gvhd_exposure", "cell d", "donor effectors in host tissue times days, CD4 by a quarter",
+        ("gvhd_exposure",), lambda t, s, end: s["gvhd_exposure"][:, -1],
+    ),
+    EndpointRule(
+        "gvhd_probability", "1", "of graft-versus-host disease, from the exposure and not from the dose",
+        ("gvhd_exposure",), _gvhd,
+    ),
+    EndpointRule(
+        "cytokine_peak", "1", "highest daily level of inflammatory cytokines, as a multiple of that at rest",
+        ("cytokine_index",), lambda t, s, end: s["cytokine_index"].max(axis=1),
     ),
 )  # fmt: skip
 

@@ -30,12 +30,16 @@ class Counter:
 
 @dataclass(frozen=True)
 class CellType:
-    """A cell type: ordered axes of values, counters, and whether its cells stand still for ever."""
+    """A cell type: ordered axes of values, counters, and whether its cells stand still for ever.
+
+    ``defaults``: values of axes that need not be stated; a cell that has them is named without.
+    """
 
     name: str
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     counters: tuple[Counter, ...] = ()
     is_static: bool = False
+    defaults: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -177,16 +181,17 @@ class Observable:
     """What a laboratory reports: ``times`` the cells of ``count``, relative to its reference.
 
     With ``share_of`` the value is the share of the pattern's cells among those of another pattern
-    in the same compartment.
+    in the same compartment. With ``signal`` it is ``times`` the level of that signal.
     """
 
     name: str
     unit: str
-    count: CountReference
+    count: CountReference | None
     times: float = 1.0
     share_of: Pattern | None = None
     reference: str = ""
     number_class: NumberClass = "assumption"
+    signal: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ can produce are compiled.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mst_abm.errors import ModelError
 from mst_abm.model.definition import CellType, Model, Pattern, Product, Rule
@@ -17,20 +17,34 @@ MAX_SPECIES = 4000
 
 @dataclass(frozen=True)
 class Species:
-    """A cell type with a value for each of its axes, in the order of the type."""
+    """A cell type with a value for each of its axes, in the order of the type.
+
+    ``implied``: axes at their default, which go without saying.
+    """
 
     type: str
     values: tuple[tuple[str, str], ...] = ()
+    implied: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def stated(self) -> tuple[tuple[str, str], ...]:
+        """Axes and values that have to be said."""
+        return tuple(item for item in self.values if item[0] not in self.implied)
 
     @property
     def name(self) -> str:
         """``type[axis=value, ...]``."""
-        if not self.values:
+        if not self.stated:
             return self.type
-        return f"{self.type}[{', '.join(f'{axis}={value}' for axis, value in self.values)}]"
+        return f"{self.type}[{', '.join(f'{axis}={value}' for axis, value in self.stated)}]"
 
 
 EMPTY = Species("empty")
+
+
+def _species(cell_type: CellType, values: tuple[tuple[str, str], ...]) -> Species:
+    implied = (axis for axis, value in values if cell_type.defaults.get(axis) == value)
+    return Species(cell_type.name, values, tuple(implied))
 
 
 def matches(pattern: Pattern, species: Species) -> bool:
@@ -52,7 +66,7 @@ def resolve(
     Raises
     ------
     ModelError
-        If an axis of the product's type is neither stated nor carried over.
+        If an axis of the product's type is neither stated nor carried over and has no default.
     """
     if product.kind == "empty":
         return EMPTY
@@ -66,14 +80,14 @@ def resolve(
     carried = dict(reactant.values) if reactant and reactant != EMPTY else {}
     values = []
     for axis, allowed in types[name].axes.items():
-        value = stated.get(axis, carried.get(axis))
+        value = stated.get(axis, carried.get(axis, types[name].defaults.get(axis)))
         if value not in allowed:
             raise ModelError(
                 f"{where}: the product '{product.text or name}' leaves the axis '{axis}' of "
                 f"'{name}' open; state one of {', '.join(allowed)}."
             )
         values.append((axis, value))
-    return Species(name, tuple(values))
+    return _species(types[name], tuple(values))
 
 
 def _reached_by(
@@ -106,7 +120,7 @@ def expand(pattern: Pattern, types: dict[str, CellType]) -> list[Species]:
         for axis, allowed in types[term.type].axes.items():
             values = [v for v in allowed if v in restricted.get(axis, allowed)]
             combinations = [c + ((axis, v),) for c in combinations for v in values]
-        found += [Species(term.type, c) for c in combinations]
+        found += [_species(types[term.type], c) for c in combinations]
     return found
 
 

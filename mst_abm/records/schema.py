@@ -53,7 +53,7 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset("species/species", ("species",), TEXT, "1", "type[axis=value,...]; the first is a vacant site"),
     Dataset("species/type", ("species",), TEXT, "1", "cell type"),
     Dataset("species/is_static", ("species",), "u1", "1", "1: stands still for ever (anatomy)"),
-    Dataset("species/<axis>", ("species",), TEXT, "1", "value on this axis, empty if the type lacks it"),
+    Dataset("species/<axis>", ("species",), TEXT, "1", "value on this axis, empty if the type lacks it or it is at its default"),
     Dataset("compartments/compartment", ("compartment",), TEXT, "1", "name"),
     Dataset("compartments/kind", ("compartment",), TEXT, "1", "lattice or mixed"),
     Dataset("compartments/patches", ("compartment",), "i8", "1", "lattice patches of one body; 1 if mixed"),

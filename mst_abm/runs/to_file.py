@@ -86,7 +86,12 @@ def run_to_file(
         threads=threads,
     )
     started = time.monotonic()
-    laboratory = Laboratory(scenario.observables, sim.compiled.species, scenario.model.compartments)
+    laboratory = Laboratory(
+        scenario.observables,
+        sim.compiled.species,
+        scenario.model.compartments,
+        [signal.name for signal in scenario.model.signals],
+    )
     samples: list[tuple[float, dict[str, np.ndarray]]] = []
     with RunWriter(path, header, force=force) as writer:
         for time_h in sorted({*records, *snapshots}):
@@ -94,7 +99,7 @@ def run_to_file(
             if time_h in records:
                 writer.append_record(sim)
                 if scenario.observables and time_h >= len(samples) * DAY_H - 1e-9:
-                    samples.append((time_h, laboratory.read(sim.counts)))
+                    samples.append((time_h, laboratory.read(sim.counts, sim.signals)))
             if time_h in snapshots:
                 for replicate in range(min(snapshot_replicates, replicates)):
                     writer.append_snapshot(sim, replicate)
@@ -177,7 +182,7 @@ def _species_table(compiled: Any) -> dict[str, np.ndarray]:
         "is_static": [s.type in static for s in species],
     }
     for axis in axes:
-        columns[axis] = [dict(s.values).get(axis, "") for s in species]
+        columns[axis] = [dict(s.stated).get(axis, "") for s in species]
     return {name: np.array(values) for name, values in columns.items()}
 
 

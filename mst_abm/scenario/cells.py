@@ -48,6 +48,14 @@ def _read_type(context: Context, name: str, keys: Keys) -> CellType | None:
             got = f"got {shown(', '.join(values))}"
             context.problems.add((*keys, "axes", axis), f"expected different values, {got}")
             is_good = False
+    for axis, value in section.defaults.items():
+        is_axis = axis in section.axes
+        known = section.axes[axis] if is_axis else list(section.axes)
+        if not is_axis or value not in known:
+            words = ", ".join(known) or "the axes"
+            message = f"expected one of {words}, got {shown(value if is_axis else axis)}"
+            context.problems.add((*keys, "defaults", axis), message)
+            is_good = False
     for counter in section.counters:
         if counter in section.axes:
             context.problems.add(
@@ -73,7 +81,8 @@ def _read_type(context: Context, name: str, keys: Keys) -> CellType | None:
     if not is_good or any(counter is None for counter in counters):
         return None
     axes = {axis: tuple(values) for axis, values in section.axes.items()}
-    return CellType(name, axes, tuple(c for c in counters if c is not None), section.static)
+    known = tuple(counter for counter in counters if counter is not None)
+    return CellType(name, axes, known, section.static, dict(section.defaults))
 
 
 def _read_counter(

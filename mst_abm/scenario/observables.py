@@ -1,4 +1,4 @@
-"""Section ``observables``: what a laboratory would report, as counts of cells."""
+"""Section ``observables``: what a laboratory would report, counts of cells and levels of signals."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ def _read(context: Context, name: str) -> Observable | None:
     section = context.problems.check(ObservableSection, keys)
     if section is None or not context.is_on(section.switch, keys):
         return None
+    if context.problems.one_of(keys, section, ("of", "signal"), "one") != "of":
+        return _read_level(context, name, section)
+    assert section.of is not None
     with context.problems.at(*keys, "of"):
         place, cells = context.place(section.of)
         pattern = parse_pattern(cells, context.vocabulary)
@@ -38,4 +41,24 @@ def _read(context: Context, name: str) -> Observable | None:
             unit = str(section.relative_to).replace(" ", "").removeprefix("1cell") or "cell"
             count = CountReference(place, pattern, measure, amount)  # type: ignore[arg-type]
             return Observable(name, unit, count, section.times, None, section.source, number)
+    return None
+
+
+def _read_level(context: Context, name: str, section: ObservableSection) -> Observable | None:
+    """A value that is the level of a signal; off while the signal is."""
+    keys = ("observables", name)
+    for key in ("relative_to", "share_of"):
+        if key in section.model_fields_set:
+            context.problems.add((*keys, key), f"expected '{key}' only beside 'of'", at_key=True)
+    if section.signal is None:
+        return None
+    with context.problems.at(*keys, "signal"):
+        signal = context.known("signals", section.signal, "signal")
+        if signal in context.silent:
+            return None
+        number = number_class(section.class_, section.source)
+        unit = context.units.get(signal, "1")
+        return Observable(
+            name, unit, None, section.times, None, section.source, number, signal=signal
+        )
     return None

@@ -291,16 +291,16 @@ def _check_complete(product: Product, vocabulary: Vocabulary, reactant: Pattern 
     """Every axis of the product's type is stated or carried over from every reactant."""
     assert product.type is not None
     stated = dict(product.values)
+    defaults = vocabulary.types[product.type].defaults
     for axis, allowed in vocabulary.types[product.type].axes.items():
         if axis in stated:
             continue
         sources = reactant.terms if reactant is not None else (None,)
         for term in sources:
-            if term is not None:
-                own = vocabulary.types[term.type].axes.get(axis, ())
-                carried = dict(term.values).get(axis, own)
-                if carried and all(value in allowed for value in carried):
-                    continue
+            own = vocabulary.types[term.type].axes.get(axis, ()) if term is not None else ()
+            carried = dict(term.values).get(axis, own) if term is not None else ()
+            if all(value in allowed for value in carried) and (carried or axis in defaults):
+                continue
             raise WordError(
                 f"'{product.text}' leaves the axis '{axis}' of '{product.type}' open; "
                 f"state one of {', '.join(allowed)}"
@@ -316,9 +316,13 @@ def combinations(
     for term in terms:
         name = product.type or (term.type if term is not None else "")
         carried = dict(term.values) if term is not None else {}
-        stated = dict(product.values)
+        before = vocabulary.types[term.type].axes if term is not None else {}
+        stated = {axis: (value,) for axis, value in product.values}
+        for axis, value in vocabulary.types[name].defaults.items():
+            if axis not in before:
+                stated.setdefault(axis, (value,))
         choices = [
-            [(axis, v) for v in ((stated[axis],) if axis in stated else carried.get(axis, every))]
+            [(axis, v) for v in stated.get(axis, carried.get(axis, every))]
             for axis, every in vocabulary.types[name].axes.items()
         ]
         for combination in itertools.product(*choices):

@@ -112,6 +112,7 @@ class CounterSection(Section):
 
 class TypeSection(Section):
     axes: dict[Word, list[Word]] = {}
+    defaults: dict[Word, Word] = Field({}, description="value of an axis where none is stated")
     counters: dict[Word, CounterSection] = {}
     static: bool = False
 
@@ -223,6 +224,7 @@ class ReferenceSection(Section):
     of: str
     rate: Written
     relative_to: Written
+    switch: Word | None = None
 
 
 class SaturableSection(Section):
@@ -256,7 +258,8 @@ class SignalSection(Section):
 
 
 class ObservableSection(Section):
-    of: str
+    of: str | None = None
+    signal: Word | None = None
     relative_to: Written | None = None
     share_of: str | None = None
     times: Number = 1.0

@@ -180,7 +180,8 @@ def _read_references(
             with context.problems.at(*here, "relative_to"):
                 measure, amount = relative_to(context, section.relative_to, place)
                 reference = CountReference(place, pattern, measure, amount)  # type: ignore[arg-type]
-        if rate is not None and reference is not None:
+        is_on = context.is_on(section.switch, here)
+        if is_on and rate is not None and reference is not None:
             found.append((rate, reference))
     return tuple(found)
 
