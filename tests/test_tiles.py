@@ -167,6 +167,9 @@ def test_shipped_scenarios_on_any_number_of_threads(path: Path) -> None:
     scenario = load_scenario(path, overrides=["run.mode=tiled"])
     early = tuple(replace(infusion, at_h=0.5) for infusion in scenario.infusions)
     scenario = replace(scenario, infusions=early)
+    # a transfusion is followed in mixed compartments alone
+    is_cut = Simulation(scenario).tiled is not None
+    assert is_cut == (path.stem != "lymphocyte_transfusion")
     digests = {run_with(scenario, threads, until=2.0).digest() for threads in (1, 2, 4, 8)}
     assert len(digests) == 1
 
