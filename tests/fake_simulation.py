@@ -128,6 +128,8 @@ def make_scenario(
 class FakeSimulation:
     """Counts are simple functions of time and replicate; ``on_advance`` lets a test interfere."""
 
+    threads = 1
+
     def __init__(self, scenario=None, *, replicates=1, first_replicate=0, on_advance=None):
         self.scenario = scenario or make_scenario()
         self.compiled = make_compiled(self.scenario.model)

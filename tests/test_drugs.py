@@ -13,6 +13,7 @@ from thresholds import DRUGS, threshold
 
 from mst_abm.model.definition import Rule
 from mst_abm.model.laws import evaluate
+from mst_abm.model.species import Species, matches
 from mst_abm.runs.simulation import Simulation
 from mst_abm.runs.timetable import drug_level, given_levels
 from mst_abm.scenario import load_scenario
@@ -87,8 +88,8 @@ def course(drug: str, *more: str, dose: str | None = None, times: int = 3) -> Sc
 
 
 @cache
-def undosed() -> Scenario:
-    return load_scenario("marrow", overrides=[PATIENT])
+def undosed(*more: str) -> Scenario:
+    return load_scenario("marrow", overrides=[PATIENT, *more])
 
 
 # ------------------------------------------------------------------ levels
@@ -408,3 +409,31 @@ def test_filgrastim_calls_neutrophils_into_the_blood() -> None:
         released.append(sum(events(simulation, "neutrophils leave for the blood").values()))
         assert simulation.scenario.model.rules == undosed().model.rules
     assert released[0] > 1.5 * released[1] > 0
+
+
+# ------------------------------------------------------------------ mechanisms that are off by default
+
+SWITCHED = ("switches.rvt=on", "switches.ifng=on", "switches.treg=on")
+
+
+@pytest.mark.parametrize("drug", [*CASES, "mitoxantrone"])
+def test_cells_of_optional_mechanisms_are_hit_as_their_likes(drug: str) -> None:
+    """Blasts arrested in G1 as those in G1 where the cycle does not matter; regulatory T cells as resting CD4."""
+    # rules of mitoxantrone are there whether it is given or not
+    model = (course(drug, *SWITCHED) if drug in CASES else undosed(*SWITCHED)).model
+    blast = {phase: Species("blast", (("phase", phase),)) for phase in ("g1", "arrested")}
+    resting = Species("cd4", (("origin", "host"), ("target", "none"), ("status", "resting")))
+    regulatory = Species("treg", (("origin", "host"),))
+    killers = [r for r in model.rules if r.name.startswith(f"{drug} kills")]
+    for one, other in ((blast["g1"], blast["arrested"]), (resting, regulatory)):
+        hazards = [sum(r.rate for r in killers if matches(r.actor, s)) for s in (one, other)]
+        assert hazards[0] == hazards[1]
+
+
+def test_calcineurin_inhibitor_changes_every_rule_that_wakes_t_cells() -> None:
+    """Whatever turns a cell that waits for antigen into one that acts is multiplied."""
+    plain, treated = undosed(*SWITCHED).model, course("calcineurin_inhibitor", *SWITCHED).model
+    pairs = zip(plain.rules, treated.rules, strict=True)
+    changed = {b.name for b, a in pairs if a != b}
+    wakes = {r.name for r in plain.rules if any(m.target == "treg_ratio" for m in r.modifiers)}
+    assert wakes < changed and changed - wakes == {"anti-leukaemia memory is recalled"}

@@ -178,7 +178,7 @@ def test_the_file_format_is_one_every_reader_knows(record):
 
 def test_endpoints_and_observed_counts(tmp_path):
     simulation = FakeSimulation(replicates=2)
-    header = header_of(simulation, seed=1, replicates=np.arange(2), threads=1)
+    header = header_of(simulation, seed=1, replicates=np.arange(2))
     header = replace(
         header,
         endpoints=(Endpoint("recovery", "d", "day of neutrophils above 0.5e9/L"),),
@@ -230,7 +230,7 @@ def test_force_replaces_nothing_but_a_record(tmp_path, content):
 
 def test_force_replaces_the_file_of_a_killed_run(tmp_path):
     simulation = FakeSimulation()
-    header = header_of(simulation, seed=1, replicates=np.arange(1), threads=1)
+    header = header_of(simulation, seed=1, replicates=np.arange(1))
     path = tmp_path / "run.h5"
     with RunWriter(tmp_path / "live.h5", header, flush_seconds=0.0) as writer:
         writer.append_record(simulation)
@@ -317,7 +317,7 @@ def test_an_error_leaves_a_readable_file(tmp_path):
 
 def test_a_growing_file_can_be_read(tmp_path):
     simulation = FakeSimulation()
-    header = header_of(simulation, seed=1, replicates=np.arange(1), threads=1)
+    header = header_of(simulation, seed=1, replicates=np.arange(1))
     code = (
         "import sys; from mst_abm.records.reader import open_run\n"
         "run = open_run(sys.argv[1]); print(run.status, run.n_records, run.counts('marrow').shape)"
@@ -342,7 +342,7 @@ from fake_simulation import FakeSimulation
 from mst_abm.records.writer import RunWriter
 from mst_abm.runs.to_file import header_of
 sim = FakeSimulation(replicates=20)
-header = header_of(sim, seed=1, replicates=np.arange(20), threads=1)
+header = header_of(sim, seed=1, replicates=np.arange(20))
 writer = RunWriter(sys.argv[1], header, flush_seconds=0.0)
 mark = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
 for k in range(10**9):
@@ -391,7 +391,7 @@ from mst_abm.errors import DiscFullError
 from mst_abm.records.writer import RunWriter
 from mst_abm.runs.to_file import header_of
 sim = FakeSimulation(replicates=20)
-header = header_of(sim, seed=1, replicates=np.arange(20), threads=1)
+header = header_of(sim, seed=1, replicates=np.arange(20))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
     with RunWriter(sys.argv[1], header, flush_seconds=0.0) as writer:
@@ -425,7 +425,7 @@ def test_a_hundred_thousand_replicates_are_written_within_a_second(tmp_path):
     n = 100_000
     simulation = FakeSimulation(replicates=n)
     simulation.agents = None
-    header = header_of(simulation, seed=1, replicates=np.arange(n), threads=1)
+    header = header_of(simulation, seed=1, replicates=np.arange(n))
     started = time.process_time()
     with RunWriter(tmp_path / "run.h5", header) as writer:
         for time_h in (0.0, 4.0):

@@ -78,7 +78,7 @@ def test_a_run_without_snapshots_or_with_one_record_has_a_figure(tmp_path):
     with recorded(tmp_path / "a.h5", snapshots_every_h=0.0) as run:
         draw(run, tmp_path / "a.png")
     simulation = FakeSimulation()
-    header = header_of(simulation, seed=1, replicates=np.arange(1), threads=1)
+    header = header_of(simulation, seed=1, replicates=np.arange(1))
     with RunWriter(tmp_path / "b.h5", header) as writer:
         writer.append_record(simulation)
     with warnings.catch_warnings():

@@ -10,16 +10,21 @@ from mst_abm.engine.kernel import inlined
 
 
 @inlined
+def fill(order, where, hole, place):
+    """Move the entry at a place into the hole; returns where the hole is then."""
+    if hole != place:
+        moved = order[place]
+        order[hole] = moved
+        where[moved] = hole
+    return place
+
+
+@inlined
 def enlist(order, where, bounds, n_classes, c, local):
     """Add a site to class c: every later segment passes its first entry to its end."""
     hole = bounds[n_classes]
     for q in range(n_classes - 1, c, -1):
-        first = bounds[q]
-        if first != hole:
-            moved = order[first]
-            order[hole] = moved
-            where[moved] = hole
-        hole = first
+        hole = fill(order, where, hole, bounds[q])
         bounds[q + 1] += 1
     order[hole] = local
     where[local] = hole
@@ -31,13 +36,8 @@ def delist(order, where, bounds, n_classes, c, local):
     """Remove a site from class c: the hole travels to the end through segment ends."""
     hole = where[local]
     for q in range(c, n_classes):
-        last = bounds[q + 1] - 1
-        if hole != last:
-            moved = order[last]
-            order[hole] = moved
-            where[moved] = hole
-        hole = last
-        bounds[q + 1] = last
+        hole = fill(order, where, hole, bounds[q + 1] - 1)
+        bounds[q + 1] = hole
 
 
 @inlined
@@ -46,32 +46,13 @@ def reclass(order, where, bounds, before, after, local):
     beyond both, which would be shifted and shifted back.
     """
     hole = where[local]
-    last = bounds[before + 1] - 1
-    if hole != last:
-        moved = order[last]
-        order[hole] = moved
-        where[moved] = hole
-    hole = last
-    if before < after:
-        bounds[before + 1] = last
-        for q in range(before + 1, after + 1):
-            last = bounds[q + 1] - 1
-            if hole != last:
-                moved = order[last]
-                order[hole] = moved
-                where[moved] = hole
-            hole = last
-            if q < after:
-                bounds[q + 1] = last
-    else:
-        for q in range(before, after, -1):
-            first = bounds[q]
-            if first != hole:
-                moved = order[first]
-                order[hole] = moved
-                where[moved] = hole
-            hole = first
-            bounds[q] = first + 1
+    for q in range(before, after):
+        hole = fill(order, where, hole, bounds[q + 1] - 1)
+        bounds[q + 1] = hole
+    hole = fill(order, where, hole, bounds[max(before, after) + 1] - 1)
+    for q in range(before, after, -1):
+        hole = fill(order, where, hole, bounds[q])
+        bounds[q] = hole + 1
     order[hole] = local
     where[local] = hole
 
@@ -93,8 +74,5 @@ def add_waiting(tile, n_classes, local):
 @inlined
 def drop_waiting(tile, n_classes, place):
     """Remove the waiting cell at a place: the one that came last takes it."""
-    last = first_waiting(tile, n_classes)
-    moved = tile.order[last]
-    tile.order[place] = moved
-    tile.where[moved] = place
+    fill(tile.order, tile.where, place, first_waiting(tile, n_classes))
     tile.listed[n_classes + 1] -= 1

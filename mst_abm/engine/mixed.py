@@ -41,15 +41,20 @@ def move_record(tab, mix, r, source, target):
 
 
 @inlined
+def fill_slot(tab, mix, r, first, hole, place):
+    """Move the record at a place into the hole; returns where the hole is then. Relative to ``first``."""
+    if hole != place:
+        move_record(tab, mix, r, first + place, first + hole)
+    return place
+
+
+@inlined
 def open_slot(tab, mix, r, q, c):
     """Make room for a cell of class c (the idle class is n_classes); returns its slot."""
     first, bounds = mix.first[q], mix.bounds[r, q]
     hole = bounds[tab.n_classes + 1]
     for p in range(tab.n_classes, c, -1):
-        start = bounds[p]
-        if start != hole:
-            move_record(tab, mix, r, first + start, first + hole)
-        hole = start
+        hole = fill_slot(tab, mix, r, first, hole, bounds[p])
         bounds[p + 1] += 1
     bounds[c + 1] += 1
     return first + hole
@@ -61,41 +66,25 @@ def close_slot(tab, mix, r, q, c, slot):
     first, bounds = mix.first[q], mix.bounds[r, q]
     hole = slot - first
     for p in range(c, tab.n_classes + 1):
-        last = bounds[p + 1] - 1
-        if hole != last:
-            move_record(tab, mix, r, first + last, first + hole)
-        hole = last
-        bounds[p + 1] = last
+        hole = fill_slot(tab, mix, r, first, hole, bounds[p + 1] - 1)
+        bounds[p + 1] = hole
 
 
 @inlined
 def pass_slot(tab, mix, r, q, before, after, slot):
     """Make room in class ``after`` by closing ``slot`` of class ``before``; returns the free slot.
 
-    What `close_slot` and `open_slot` do, without the classes beyond both.
+    `mst_abm.engine.lists.reclass` for records: the classes beyond both stay as they are.
     """
     first, bounds = mix.first[q], mix.bounds[r, q]
     hole = slot - first
-    last = bounds[before + 1] - 1
-    if hole != last:
-        move_record(tab, mix, r, first + last, first + hole)
-    hole = last
-    if before < after:
-        bounds[before + 1] = last
-        for p in range(before + 1, after + 1):
-            last = bounds[p + 1] - 1
-            if hole != last:
-                move_record(tab, mix, r, first + last, first + hole)
-            hole = last
-            if p < after:
-                bounds[p + 1] = last
-    else:
-        for p in range(before, after, -1):
-            start = bounds[p]
-            if start != hole:
-                move_record(tab, mix, r, first + start, first + hole)
-            hole = start
-            bounds[p] = start + 1
+    for p in range(before, after):
+        hole = fill_slot(tab, mix, r, first, hole, bounds[p + 1] - 1)
+        bounds[p + 1] = hole
+    hole = fill_slot(tab, mix, r, first, hole, bounds[max(before, after) + 1] - 1)
+    for p in range(before, after, -1):
+        hole = fill_slot(tab, mix, r, first, hole, bounds[p])
+        bounds[p] = hole + 1
     return first + hole
 
 

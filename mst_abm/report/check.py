@@ -31,12 +31,13 @@ def check_text(scenario: Scenario) -> str:
     entering = [product for i in scenario.infusions for _, product, _ in i.cells]
     entering += [reset.product for reset in scenario.resets]
     compiled = compile_model(scenario.model, entering, tile_side(scenario.run))
-    check_addresses(compiled.geometry, len(run_edges(scenario, compiled)) - 1)
+    edges = run_edges(scenario, compiled)
+    check_addresses(compiled.geometry, len(edges) - 1)
     lines = _head(scenario)
     lines += _rules(scenario)
     lines += _protocol(scenario)
     lines += _spaces(scenario)
-    lines += _tiles(scenario, compiled)
+    lines += _tiles(scenario, compiled, edges)
     n, total = count_assumptions(scenario.model)
     lines += [
         "",
@@ -105,10 +106,10 @@ def _spaces(scenario: Scenario) -> list[str]:
     return lines
 
 
-def _tiles(scenario: Scenario, compiled: CompiledModel) -> list[str]:
+def _tiles(scenario: Scenario, compiled: CompiledModel, edges: np.ndarray) -> list[str]:
     """How tiled mode will run, and whether the window is too long for it."""
     lines = []
-    for plan in plans(compiled, scenario.run):
+    for plan in plans(compiled, scenario.run, edges):
         lines += [
             "",
             f"tiled: {plan.compartment} in {plan.n_tiles:,} tiles of {plan.side} or more sites a side; "

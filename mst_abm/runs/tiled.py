@@ -30,7 +30,6 @@ from mst_abm.engine.tables import Geometry, Rates, Scratch, Tables
 from mst_abm.engine.tiles import land_waiting, take_turns
 from mst_abm.errors import EngineError
 from mst_abm.model.compile import CompiledModel
-from mst_abm.runs.timetable import needs_exchange
 from mst_abm.scenario.definition import Run
 
 #: Default window: so long that the busiest cell tries so many things.
@@ -102,9 +101,10 @@ class Plan:
         return window_error(self.tries)
 
 
-def plans(compiled: CompiledModel, run: Run) -> list[Plan]:
-    """One for every compartment that is cut into tiles."""
+def plans(compiled: CompiledModel, run: Run, edges: np.ndarray) -> list[Plan]:
+    """One for every compartment that is cut into tiles; ``edges``: of exchange, which no window spans."""
     found = []
+    longest = float(np.diff(edges).max())
     for m, name in enumerate(compiled.compartment_names):
         space = compiled.geometry.spaces[m]
         n_tiles = int(space["tiles_x"] * space["tiles_y"] * space["tiles_z"])
@@ -113,10 +113,7 @@ def plans(compiled: CompiledModel, run: Run) -> list[Plan]:
             rates = compiled.nominal_rates[m * n_species : (m + 1) * n_species]
             busiest = float(rates.max(initial=0.0))
             window = run.window_h or (TRIES_PER_WINDOW / busiest if busiest else run.until_h)
-            # a window never spans an edge
-            window = min(window, run.counts_every_h or math.inf, run.until_h)
-            if needs_exchange(compiled):
-                window = min(window, run.exchange_h)
+            window = min(window, longest)
             side = least_side(compiled.geometry, m)
             found.append(Plan(name, n_tiles, side, window, window * busiest))
     return found

@@ -83,7 +83,6 @@ def run_to_file(
         sim,
         seed=scenario.run.seed if seed is None else seed,
         replicates=first_replicate + np.arange(replicates),
-        threads=threads,
     )
     started = time.monotonic()
     laboratory = Laboratory(
@@ -133,7 +132,7 @@ def read_endpoints(
     return values, Observed(times, series)
 
 
-def header_of(sim: Any, *, seed: int, replicates: np.ndarray, threads: int) -> Header:
+def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
     """Everything the file says about a run before it starts."""
     scenario, compiled = sim.scenario, sim.compiled
     n_assumptions, n_numbers = count_assumptions(scenario.model)
@@ -159,7 +158,7 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray, threads: int) -> H
         has_identity=bool(scenario.run.records_identity),
         n_records_expected=len(sim.record_times_h),
         attributes={
-            "threads": threads,
+            "threads": sim.threads,
             "mode": scenario.run.mode,
             "stream_rule": STREAM_RULE,
             "n_numbers": n_numbers,
