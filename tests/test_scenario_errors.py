@@ -188,3 +188,14 @@ def test_any_mangled_file_ends_in_a_scenario_error() -> None:
     base, draw = read_text(EVERYTHING, "x").plain(), random.Random(5)
     paths = draw.sample(list(places(base)), 120)
     assert check_mangled(base, paths, draw) > 60
+
+
+def test_a_switch_that_nothing_hangs_on_is_a_slip(tmp_path) -> None:
+    """In a scenario or on the command line; a model may declare one before it needs it."""
+    with pytest.raises(ScenarioError, match=r"--set switches.rvtt=on.*did you mean 'rvt'\?"):
+        load_scenario("marrow", overrides=["switches.rvtt=on"])
+    path = tmp_path / "slip.yaml"
+    path.write_text("model: marrow\nswitches: {gvt: off}\n")
+    with pytest.raises(ScenarioError, match=r"slip.yaml:2:12: switches.gvt: unknown switch 'gvt'"):
+        load_scenario(path)
+    load_scenario("marrow", overrides=["switches.rvt=on"])

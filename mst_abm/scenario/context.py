@@ -25,6 +25,8 @@ class Context:
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
     names: dict[str, list[str]] = field(default_factory=dict)
     switches: dict[str, bool] = field(default_factory=dict)
+    #: Switches that something hangs on.
+    asked: set[str] = field(default_factory=set)
     compartments: dict[str, Compartment] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     #: Signals that are switched off; modifiers that read one are off too.
@@ -65,7 +67,8 @@ class Context:
         if switch is None:
             return True
         with self.problems.at(*keys, "switch"):
-            return self.switches.get(self.known("switches", switch, "switch"), True)
+            self.asked.add(self.known("switches", switch, "switch"))
+            return self.switches.get(switch, True)
         return True
 
 

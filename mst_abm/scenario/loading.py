@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mst_abm.errors import Problem, ScenarioError
+from mst_abm.errors import Problem, ScenarioError, did_you_mean
 from mst_abm.model.definition import Model
 from mst_abm.scenario.cells import read_sets, read_types
 from mst_abm.scenario.context import Context
@@ -93,6 +93,8 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     protocol = Protocol(context, run, drugs, patient, donor)
     check_entries(context, rules)
     problems.finish()
+    _refuse_idle_switches(context)
+    problems.finish()
     model = Model(
         types=tuple(context.vocabulary.types.values()),
         rules=rules,
@@ -118,6 +120,17 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         model_text=write({k: v for k, v in resolved.items() if k in MODEL_SECTIONS}),
         path=path,
     )
+
+
+def _refuse_idle_switches(context: Context) -> None:
+    """A switch that the model does not have and nothing hangs on is a slip of who sets it."""
+    model = context.tree.locate(("rules",)).file
+    for name in context.names["switches"]:
+        here = context.tree.locate(("switches", name), at_key=True).file
+        if here != model and name not in context.asked:
+            tail = did_you_mean(name, sorted(context.asked))
+            message = f"unknown switch '{name}', nothing hangs on it{tail}"
+            context.problems.add(("switches", name), message, at_key=True)
 
 
 def _resolved(tree: Node) -> dict[str, Any]:
