@@ -269,6 +269,16 @@ def test_bad_places_are_refused_in_one_sentence(tmp_path):
             write(closed / "run.h5")
 
 
+def test_what_the_system_says_is_passed_on_without_the_librarys_words(tmp_path, monkeypatch):
+    def refused(*arguments, **options):
+        raise OSError("Unable to open (errno = 5, error message = 'x', flags = 15, o_flags = c2)")
+
+    monkeypatch.setattr(h5py, "File", refused)
+    words = r"run.h5: could not be written \(input/output error\); check the folder and the disc.$"
+    with pytest.raises(RecordError, match=words):
+        write(tmp_path / "run.h5")
+
+
 def test_the_reader_refuses_what_is_no_record(tmp_path):
     with pytest.raises(RecordError, match="there is none; check the name.$"):
         open_run(tmp_path / "none.h5")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -334,10 +335,19 @@ def _speaking(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # RuntimeError: h5py while it flushes or closes
-        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if getattr(error, "errno", None) in full or any(f"errno = {n}" in str(error) for n in full):
+        number = _number(error)
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             message = (
                 f"{path}: the disc is full, or a quota reached; free some space and run again."
             )
             raise DiscFullError(message) from error
-        raise RecordError(f"{path}: could not be written ({error}); check the disc.") from error
+        reason = os.strerror(number).lower() if number else str(error)
+        raise RecordError(
+            f"{path}: could not be written ({reason}); check the folder and the disc."
+        ) from error
+
+
+def _number(error: Exception) -> int:
+    """The system's number of an error, which HDF5 at times only has in its text; 0 if unknown."""
+    told = re.search(r"errno = (\d+)", str(error))
+    return getattr(error, "errno", None) or (int(told[1]) if told else 0)
