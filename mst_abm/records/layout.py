@@ -10,6 +10,7 @@ import numpy as np
 from mst_abm.records.provenance import provenance
 from mst_abm.records.schema import (
     BASE_COLUMNS,
+    DECISION_COLUMNS,
     FORMAT,
     FORMAT_VERSION,
     GROWING,
@@ -73,6 +74,8 @@ class Layout:
             "change": len(header.stoichiometry),
             "given": len(header.given),
             "endpoint": len(header.endpoints),
+            "reaction": len(header.reactions),
+            "observable": len(header.looked_at),
             **dict.fromkeys(GROWING, 0),
         }
 
@@ -141,6 +144,12 @@ class Layout:
             self._add(f"observed/{name}", unit=unit)
         for name, unit in header.reported.items():
             self._add(f"reported/{name}", unit=unit)
+        if header.reactions:
+            for column in ("name", "when", "done"):
+                self._add(f"reactions/{column}", [getattr(r, column) for r in header.reactions])
+            self._add("decisions/observable", header.looked_at)
+            for column in (*DECISION_COLUMNS, "seen"):
+                self._add(f"decisions/{column}")
         for name in header.statistics:
             self._add(f"statistics/{name}", 0.0)
         self._add("digest", np.bytes_(b""))
@@ -215,6 +224,8 @@ class Layout:
             return (CELL_CHUNK,)
         if len(dims) == 1:
             return (INDEX_CHUNK,)
+        if dims[0] in GROWING:
+            return (INDEX_CHUNK, *shape[1:])
         rest = int(np.prod(shape[2:], dtype=int)) * itemsize
         depth = self.depth if dims[1] == "time" else INDEX_CHUNK
         replicates = int(np.clip(CHUNK_BYTES // max(depth * rest, 1), 1, max(shape[0], 1)))

@@ -16,9 +16,11 @@ import numpy as np
 
 from mst_abm.clinic.endpoints import DAY_H, Laboratory, endpoints_for, lacking
 from mst_abm.clinic.observation import Observation, day_of
+from mst_abm.clinic.reaction import looked_at
 from mst_abm.model.english import count_assumptions
-from mst_abm.records.schema import Endpoint, Given, Header, Observed
+from mst_abm.records.schema import Decided, Endpoint, Given, Header, Observed, ReactionRow
 from mst_abm.records.writer import RunWriter
+from mst_abm.runs.timetable import multiples
 
 if TYPE_CHECKING:
     from mst_abm.scenario.definition import Scenario
@@ -80,6 +82,8 @@ def run_to_file(
     until_h = float(scenario.run.until_h)
     records = _times(sim.record_times_h)
     snapshots = _times(sim.snapshot_times_h)
+    # what is decided on is read when it is decided, however seldom counts are recorded
+    looks = _times(multiples(DAY_H, until_h)) if scenario.reactions else set()
     header = header_of(
         sim,
         seed=scenario.run.seed if seed is None else seed,
@@ -94,12 +98,13 @@ def run_to_file(
     )
     samples: list[tuple[float, dict[str, np.ndarray]]] = []
     with RunWriter(path, header, force=force) as writer:
-        for time_h in sorted({*records, *snapshots}):
+        for time_h in sorted({*records, *snapshots, *looks}):
             sim.advance(time_h)
             if time_h in records:
                 writer.append_record(sim)
-                if scenario.observables and time_h >= len(samples) * DAY_H - 1e-9:
-                    samples.append((time_h, laboratory.read(sim.counts, sim.signals)))
+            is_read = bool(scenario.observables) and time_h in (looks or records)
+            if is_read and time_h >= len(samples) * DAY_H - 1e-9:
+                samples.append((time_h, laboratory.read(sim.counts, sim.signals)))
             if time_h in snapshots:
                 for replicate in range(min(snapshot_replicates, replicates)):
                     writer.append_snapshot(sim, replicate)
@@ -112,6 +117,7 @@ def run_to_file(
         writer.finish(
             endpoints=endpoints,
             observed=observed,
+            decisions=decided(sim, header),
             digest=sim.digest() if replicates <= MOST_DIGESTED else "",
         )
 
@@ -138,6 +144,25 @@ def read_endpoints(
     return values, Observed(times, series, reported)
 
 
+def decided(sim: Any, header: Header) -> list[Decided]:
+    """What was decided in a run, with names for numbers."""
+    reactions = sim.scenario.reactions
+    found = []
+    for decision in sim.decisions if reactions else ():
+        reaction = reactions[decision.reaction]
+        found.append(
+            Decided(
+                time_h=decision.time_h,
+                replicate=int(header.replicates[decision.body]),
+                name=reaction.name,
+                when=reaction.when,
+                done=reaction.done,
+                seen=dict(zip(header.looked_at, decision.seen, strict=True)),
+            )
+        )
+    return found
+
+
 def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
     """Everything the file says about a run before it starts."""
     scenario, compiled = sim.scenario, sim.compiled
@@ -154,6 +179,8 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
         signals={signal.name: signal.unit for signal in compiled.model.signals},
         stoichiometry=compiled.stoichiometry,
         given=_given(scenario),
+        reactions=tuple(ReactionRow(r.name, r.when, r.done) for r in scenario.reactions),
+        looked_at=looked_at(scenario.reactions),
         endpoints=tuple(
             Endpoint(rule.name, rule.unit, rule.description)
             for rule in endpoints_for(scenario.observables)
@@ -161,7 +188,9 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
         observed={item.name: item.unit for item in scenario.observables},
         reported={item.name: item.unit for item in scenario.observables if item.observed.every_d},
         statistics=tuple(sim.statistics),
-        has_handover=len(compiled.model.compartments) > 1 or bool(scenario.infusions),
+        has_handover=len(compiled.model.compartments) > 1
+        or bool(scenario.infusions)
+        or any(reaction.acts.infusions for reaction in scenario.reactions),
         has_identity=bool(scenario.run.records_identity),
         n_records_expected=len(sim.record_times_h),
         attributes={
