@@ -207,7 +207,9 @@ def trial(
     known = [arm.name for arm in plan.arms]
     for name in arms:
         if name not in known:
-            raise click.BadParameter(f"expected one of {', '.join(known)}, got {name}", param_hint="--arm")
+            raise click.BadParameter(
+                f"expected one of {', '.join(known)}, got {name}", param_hint="--arm"
+            )
     folder = output or Path(plan.name)
     with _Count(plan.name, "patient") as progress:
         found = run_trial(
