@@ -9,6 +9,7 @@ from scipy import stats
 
 from mst_abm.cli import main
 from mst_abm.clinic.cohort import Cohort, Distribution, Parameter
+from mst_abm.clinic.readings import Reading
 from mst_abm.clinic.targets import Target, compare
 from mst_abm.errors import ModelError, RecordError, ScenarioError
 from mst_abm.runs.trial import TABLE, run_trial
@@ -151,6 +152,20 @@ def test_who_never_recovers_ranks_last():
     assert compare(Target("T", "a", "e", "median", low=11, high=14, value=np.nan), days).is_met
 
 
+def test_a_reading_is_what_a_paper_states():
+    days = np.arange(6) * 24.0
+    series = {"a": np.array([[8.0, 1.0, 2.0, 10.0, 4.0, 0.0], [0.0] * 6])}
+    peak = Reading("p", "a", "max", 48.0, 96.0)
+    assert peak.value(days, series).tolist() == [10.0, 0.0]
+    low = Reading("l", "a", "min", 24.0, 48.0)
+    rebound = Reading("r", "a", "max", 48.0, 96.0, over=low, is_log10=True)
+    found = rebound.value(days, series)
+    assert found[0] == 1.0
+    assert np.isnan(found[1])
+    assert np.isnan(Reading("n", "a", "max", 240.0, 260.0).value(days, series)).all()
+    assert rebound.needs == {"a"}
+
+
 # ------------------------------------------------------------------ the trial
 
 TRIAL = """
@@ -163,7 +178,10 @@ cohort:
 arms:
   usual: {scenario: dish.yaml}
   none: {scenario: dish.yaml, set: {initial.box.killer: 0}}
+readings:
+  prey_left: {of: blast_cells, at: 2 d, over: {of: blast_cells, at: 0 d}, log10: yes}
 targets:
+  - {name: T2, arm: usual, endpoint: prey_left, statistic: mean, low: -5, high: 5, source: test}
   - {name: T1, arm: usual, endpoint: leukaemia_log_kill, statistic: median, low: 0, high: 5, source: test}
 """
 DISH = """
@@ -191,6 +209,7 @@ def test_a_trial_is_the_same_for_any_number_of_workers(dish):
     kills = [one[arm]["leukaemia_log_kill"] for arm in ("usual", "none")]
     assert len(kills[0]) == 3
     assert not np.array_equal(*kills)
+    assert np.isfinite(one["none"]["prey_left"]).all()
 
 
 def test_run_again_a_trial_does_only_what_is_missing(dish):
@@ -229,6 +248,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(dish):
         ("scenario: dish.yaml}", "scenario: fish.yaml}", "no such file"),
         ("low: 0, high: 5", "value: 2", "expected either 'of'"),
         ("sd_log: 0.4", "sd_log: -1", "sd_log"),
+        ("at: 2 d", "to: 2 d, at: 2 d", "either 'at' or 'from'"),
         (', times: ["rules.killer kills.rate"]', "", "expected 'times' or 'sets'"),
     ],
 )

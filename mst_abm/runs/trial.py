@@ -24,6 +24,7 @@ from mst_abm.runs.to_file import run_to_file
 from mst_abm.scenario import load_scenario
 
 if TYPE_CHECKING:
+    from mst_abm.clinic.readings import Reading
     from mst_abm.scenario.definition import Scenario
     from mst_abm.scenario.trial import Arm, Trial
 
@@ -86,7 +87,8 @@ def run_trial(
             if progress is not None:
                 progress(done, len(tasks))
     found = {
-        arm.name: _collect([files[arm.name, patient] for patient in range(n)]) for arm in chosen
+        arm.name: _collect([files[arm.name, patient] for patient in range(n)], trial.readings)
+        for arm in chosen
     }
     write_table(trial, found, place / TABLE)
     return found
@@ -132,12 +134,17 @@ def _content(scenario: Scenario, seed: int) -> str:
     return hashlib.sha256(f"{seed}\n{scenario.resolved_text}".encode()).hexdigest()[:12]
 
 
-def _collect(paths: list[str]) -> dict[str, np.ndarray]:
-    """Endpoints of patients, nan where one has none."""
+def _collect(paths: list[str], readings: tuple[Reading, ...]) -> dict[str, np.ndarray]:
+    """Endpoints and readings of patients, nan where one has none."""
     rows = []
     for path in paths:
         with open_run(path) as run:
-            rows.append({name: float(values[0]) for name, values in run.endpoints.items()})
+            row = {name: float(values[0]) for name, values in run.endpoints.items()}
+            times_h, series = run.observed_times_h, run.observed
+            for reading in readings:
+                if reading.needs <= series.keys():
+                    row[reading.name] = float(reading.value(times_h, series)[0])
+            rows.append(row)
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
 

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from mst_abm.clinic.cohort import MOST_PARAMETERS, Cohort, Distribution, Parameter
+from mst_abm.clinic.readings import Reading
 from mst_abm.clinic.targets import Target
 from mst_abm.errors import Problem, ScenarioError, did_you_mean
 from mst_abm.scenario.document import inline, read_file
 from mst_abm.scenario.merging import find_file
 from mst_abm.scenario.problems import Problems, WordError
-from mst_abm.scenario.schema import Class, Section, Switch, Word
+from mst_abm.scenario.schema import Class, Section, Switch, Time, Word
 
 KINDS = ("normal", "lognormal", "uniform", "choice")
 
@@ -80,10 +81,21 @@ class TargetSection(Section):
     source: Word
 
 
+class ReadingSection(Section):
+    of: Word
+    at: Time | None = None
+    from_: Time | None = Field(None, alias="from")
+    to: Time | None = None
+    take: Literal["max", "min", "mean"] = "max"
+    over: ReadingSection | None = None
+    log10: Switch = False
+
+
 class TrialSection(Section):
     name: Word = ""
     cohort: CohortSection = CohortSection()
     arms: dict[str, ArmSection] = Field(min_length=1)
+    readings: dict[str, ReadingSection] = Field({})
     targets: list[TargetSection] = Field([])
 
 
@@ -104,6 +116,7 @@ class Trial:
     cohort: Cohort
     patients: int
     arms: tuple[Arm, ...]
+    readings: tuple[Reading, ...]
     targets: tuple[Target, ...]
     text: str
 
@@ -137,6 +150,10 @@ def load_trial(path: str | Path) -> Trial:
                 message = f"unknown parameter '{name}'{did_you_mean(name, known)}"
                 problems.add(("cohort", "correlated", i, "of"), message)
     targets = _read_targets(section, problems)
+    readings = tuple(
+        _reading(name, item, problems, ("readings", name))
+        for name, item in section.readings.items()
+    )
     problems.finish()
     return Trial(
         name=section.name or file.stem,
@@ -147,6 +164,7 @@ def load_trial(path: str | Path) -> Trial:
         ),
         patients=section.cohort.patients,
         arms=tuple(arms),
+        readings=readings,
         targets=tuple(targets),
         text=file.read_text(encoding="utf-8"),
     )
@@ -209,6 +227,17 @@ def _distribution(
         weights=tuple(section.weights),
         **bounds,
     )
+
+
+def _reading(name: str, item: ReadingSection, problems: Problems, keys: Any) -> Reading:
+    if (item.at is None) == (item.from_ is None and item.to is None):
+        problems.add(keys, "expected either 'at' or 'from' and 'to'")
+    begin = item.at if item.at is not None else item.from_ or 0.0
+    end = item.at if item.at is not None else item.to if item.to is not None else float("inf")
+    if begin > end:
+        problems.add(keys, f"expected 'from' before 'to', got {begin / 24:g} and {end / 24:g} d")
+    over = _reading(name, item.over, problems, (*keys, "over")) if item.over is not None else None
+    return Reading(name, item.of, item.take, begin, end, over, item.log10)
 
 
 def _read_targets(section: TrialSection, problems: Problems) -> list[Target]:
