@@ -242,6 +242,8 @@ DRAWN_CHAINS_CI = Chains(10, 30_000, error=0.50, power=0.60)
 EVENNESS = Size(50, 1.1)
 #: T cells activated in a day under a calcineurin inhibitor, of 4,000: 415 expected, sd 19.3; with a factor 45 % too large 583.
 DRUGS = {"activation": Size(1, 8.7, error=0.45)}
+#: Variance of a laboratory's counts; sd of a squared standard score is sqrt(2).
+OBSERVATION = {"counting error": Size(4, 0.141, error=0.2)}
 CONDITIONS = {
     "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
 }

@@ -177,11 +177,28 @@ class CountReference:
 
 
 @dataclass(frozen=True)
+class Assay:
+    """How a laboratory measures an observable, every ``every_d`` days (0: never).
+
+    ``cells``: counted, of a share; ``volume``: of blood in which cells are counted, um^3, of a
+    density; 0: read without error. Below ``limit``, in the observable's unit, nothing is detected.
+    """
+
+    every_d: int = 1
+    cells: int = 0
+    volume: float = 0.0
+    limit: float = 0.0
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+
+@dataclass(frozen=True)
 class Observable:
     """What a laboratory reports: ``times`` the cells of ``count``, relative to its reference.
 
     With ``share_of`` the value is the share of the pattern's cells among those of another pattern
-    in the same compartment. With ``signal`` it is ``times`` the level of that signal.
+    in the same compartment. With ``signal`` it is ``times`` the level of that signal. ``observed``
+    says what of this truth is seen, and when.
     """
 
     name: str
@@ -192,6 +209,7 @@ class Observable:
     reference: str = ""
     number_class: NumberClass = "assumption"
     signal: str = ""
+    observed: Assay = Assay()
 
 
 @dataclass(frozen=True)

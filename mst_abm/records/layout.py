@@ -139,6 +139,8 @@ class Layout:
         self._add("observed/sample_time")
         for name, unit in header.observed.items():
             self._add(f"observed/{name}", unit=unit)
+        for name, unit in header.reported.items():
+            self._add(f"reported/{name}", unit=unit)
         for name in header.statistics:
             self._add(f"statistics/{name}", 0.0)
         self._add("digest", np.bytes_(b""))

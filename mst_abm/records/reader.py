@@ -280,10 +280,19 @@ class Run:
 
     @cached_property
     def observed(self) -> dict[str, np.ndarray]:
-        """float64 (replicate, sample) of everything a laboratory would report."""
+        """float64 (replicate, sample): the truth in the units of a laboratory."""
         return {
             name: self._file[member_path(f"observed/{name}")][:] for name in self.observed_units
         }
+
+    @cached_property
+    def reported(self) -> dict[str, np.ndarray]:
+        """float64 (replicate, sample): what the laboratory reports, with the error of counting.
+
+        0: not detected; not a number: no sample. Of observables that are never seen there is none.
+        """
+        names = self._members("reported")
+        return {name: self._file[member_path(f"reported/{name}")][:] for name in names}
 
     @cached_property
     def observed_units(self) -> dict[str, str]:

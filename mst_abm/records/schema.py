@@ -109,7 +109,8 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset("clinic/description", ("endpoint",), TEXT, "1", "what the value means"),
     Dataset("clinic/value", ("replicate", "endpoint"), "f8", "<clinic/unit>", "value; not a number: not reached"),
     Dataset("observed/sample_time", ("sample_time",), "f8", "h", "time of the blood or marrow sample"),
-    Dataset("observed/<count>", ("replicate", "sample_time"), "f8", "<unit of the count>", "what a laboratory would report"),
+    Dataset("observed/<count>", ("replicate", "sample_time"), "f8", "<unit of the count>", "the truth in the units of a laboratory"),
+    Dataset("reported/<count>", ("replicate", "sample_time"), "f8", "<unit of the count>", "what the laboratory reports of it, with the error of counting; 0: not detected; not a number: no sample on that day", True),
     # about the run itself
     Dataset("statistics/<name>", (), "f8", "1", "work of the engine up to the last committed record: attempts, executed; in tiled mode windows, tries_per_window (of the busiest cell, at most), window_error (estimated, relative)"),
     Dataset("wall_seconds", (), "f8", "s", "duration on the wall clock up to the last committed record"),
@@ -209,10 +210,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Observed:
-    """Counts as a laboratory reports them: ``values`` (replicate, sample) of every name."""
+    """Values in the units of a laboratory: (replicate, sample) of every name.
+
+    ``values`` are the truth, ``reported`` what the laboratory makes of it.
+    """
 
     time_h: np.ndarray
     values: Mapping[str, np.ndarray]
+    reported: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -220,8 +225,8 @@ class Header:
     """Everything that is known when a run starts; names follow the tables above.
 
     ``species`` and ``channels`` and ``compartments`` are columns by name. ``species`` holds
-    "species", "type", "is_static" and one column per axis. ``signals`` and ``observed`` map names to
-    units. ``stoichiometry`` has rows (channel, compartment, species, cells gained per event). Nothing can be added to a file once a run writes to it, so every name is declared here.
+    "species", "type", "is_static" and one column per axis. ``signals``, ``observed`` and ``reported`` map
+    names to units. ``stoichiometry`` has rows (channel, compartment, species, cells gained per event). Nothing can be added to a file once a run writes to it, so every name is declared here.
     """
 
     name: str
@@ -236,6 +241,7 @@ class Header:
     stoichiometry: np.ndarray
     endpoints: tuple[Endpoint, ...] = ()
     observed: Mapping[str, str] = field(default_factory=dict)
+    reported: Mapping[str, str] = field(default_factory=dict)
     statistics: tuple[str, ...] = ()
     given: tuple[Given, ...] = ()
     has_identity: bool = False

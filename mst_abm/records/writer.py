@@ -221,10 +221,14 @@ class RunWriter:
                 self._file["clinic/value"][:, names.index(name)] = values
             if observed is not None:
                 n = len(observed.time_h)
-                for name, values in observed.values.items():
-                    dataset = self._file[member_path(f"observed/{name}")]
-                    dataset.resize(n, axis=1)
-                    dataset[:] = values
+                for group, series in (
+                    ("observed", observed.values),
+                    ("reported", observed.reported),
+                ):
+                    for name, values in series.items():
+                        dataset = self._file[member_path(f"{group}/{name}")]
+                        dataset.resize(n, axis=1)
+                        dataset[:] = values
                 axis = self._file["observed/sample_time"]
                 axis.resize(n, axis=0)
                 axis[:] = observed.time_h

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mst_abm.clinic.endpoints import DAY_H, Laboratory, endpoints_for, lacking
+from mst_abm.clinic.observation import Observation, day_of
 from mst_abm.model.english import count_assumptions
 from mst_abm.records.schema import Endpoint, Given, Header, Observed
 from mst_abm.records.writer import RunWriter
@@ -106,7 +107,8 @@ def run_to_file(
                 n_cells = sum(int(counts[:, 1:].sum()) for counts in sim.counts.values())
                 seconds = time.monotonic() - started
                 progress(Progress(time_h, until_h, n_cells, int(sim.tally.sum()), seconds))
-        endpoints, observed = read_endpoints(scenario, samples)
+        observation = Observation(scenario.observables, header.seed, header.replicates)
+        endpoints, observed = read_endpoints(scenario, samples, observation)
         writer.finish(
             endpoints=endpoints,
             observed=observed,
@@ -115,9 +117,11 @@ def run_to_file(
 
 
 def read_endpoints(
-    scenario: Scenario, samples: list[tuple[float, dict[str, np.ndarray]]]
+    scenario: Scenario,
+    samples: list[tuple[float, dict[str, np.ndarray]]],
+    observation: Observation | None = None,
 ) -> tuple[dict[str, np.ndarray], Observed | None]:
-    """Endpoints and laboratory series from daily samples."""
+    """Endpoints and laboratory series from daily samples, and what is reported of them."""
     if not samples:
         return {}, None
     times = np.array([time_h for time_h, _ in samples])
@@ -129,7 +133,9 @@ def read_endpoints(
         for rule in endpoints_for(scenario.observables)
         if not absent.intersection(rule.needs)
     }
-    return values, Observed(times, series)
+    reports = [observation.report(day_of(t), s) for t, s in samples] if observation else [{}]
+    reported = {name: np.stack([seen[name] for seen in reports], axis=1) for name in reports[0]}
+    return values, Observed(times, series, reported)
 
 
 def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
@@ -153,6 +159,7 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
             for rule in endpoints_for(scenario.observables)
         ),
         observed={item.name: item.unit for item in scenario.observables},
+        reported={item.name: item.unit for item in scenario.observables if item.observed.every_d},
         statistics=tuple(sim.statistics),
         has_handover=len(compiled.model.compartments) > 1 or bool(scenario.infusions),
         has_identity=bool(scenario.run.records_identity),

@@ -58,6 +58,11 @@ def _scalar(value: object) -> object:
     return value
 
 
+def _every(value: object) -> object:
+    """Hours between samples; 0 stands for the word never."""
+    return 0.0 if value == "never" else quantity(value, "time")
+
+
 def _texts(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -257,12 +262,26 @@ class SignalSection(Section):
     class_: Class | None = Field(None, alias="class")
 
 
+class ObservedSection(Section):
+    """How a laboratory measures an observable."""
+
+    every: Annotated[float, BeforeValidator(_every), WithJsonSchema(_WRITTEN)] = Field(
+        24.0, description="whole days, or never"
+    )
+    cells_counted: int | None = Field(None, ge=1, description="of a share")
+    volume_counted: Volume | None = Field(None, description="of blood, of a density")
+    limit: Written | None = Field(None, description="below it nothing is detected")
+    source: Word = Field(min_length=1)
+    class_: Class | None = Field(None, alias="class")
+
+
 class ObservableSection(Section):
     of: str | None = None
     signal: Word | None = None
     relative_to: Written | None = None
     share_of: str | None = None
     times: Number = 1.0
+    observed: ObservedSection | None = None
     switch: Word | None = None
     source: Word = Field(min_length=1)
     class_: Class | None = Field(None, alias="class")
