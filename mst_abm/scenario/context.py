@@ -33,6 +33,8 @@ class Context:
     silent: set[str] = field(default_factory=set)
     #: Factors that ``fraction_of`` may name.
     fractions: dict[str, float] = field(default_factory=dict)
+    #: Those that nobody is there for: initial cells that name one are left out.
+    absent: set[str] = field(default_factory=set)
     #: Cells that enter a lattice from its pool: (where said, compartment, product, reactant).
     entries: list[tuple[Keys, str, Product, Pattern | None]] = field(default_factory=list)
 

@@ -20,6 +20,7 @@ from mst_abm.scenario.rules import check_entries, read_rules
 from mst_abm.scenario.schema import MODEL_SECTIONS, SwitchSection, _on_or_off
 from mst_abm.scenario.signals import read_signals, read_units
 from mst_abm.scenario.spaces import read_compartments, read_initial
+from mst_abm.scenario.states import read_states
 from mst_abm.scenario.treatment import (
     Protocol,
     read_donor,
@@ -33,6 +34,7 @@ from mst_abm.units import shown
 #: Sections that map names to definitions.
 MAPPINGS = (
     "types", "sets", "switches", "signals", "observables", "drugs", "compartments", "grafts",
+    "states",
 )  # fmt: skip
 
 __all__ = ["load_scenario", "load_scenario_text", "shipped_models"]
@@ -89,6 +91,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     observables = read_observables(context)
     patient, donor = read_patient(context), read_donor(context)
     read_fractions(context, patient, donor)
+    read_states(context)
     initial = read_initial(context)
     protocol = Protocol(context, run, drugs, patient, donor)
     check_entries(context, rules)
@@ -119,6 +122,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         resolved_text=write(resolved),
         model_text=write({k: v for k, v in resolved.items() if k in MODEL_SECTIONS}),
         path=path,
+        start=str(context.raw("start", "state") or ""),
     )
 
 
@@ -135,6 +139,7 @@ def _refuse_idle_switches(context: Context) -> None:
 
 def _resolved(tree: Node) -> dict[str, Any]:
     plain = tree.plain()
+    plain.pop("states", None)  # the one begun with has become `initial`
     order = ("name", "note", *MODEL_SECTIONS, "patient", "donor", "protocol", "run")
     return {key: plain[key] for key in order if plain.get(key) is not None}
 

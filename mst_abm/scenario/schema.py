@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SkipValidation,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -375,8 +376,41 @@ class InitialSection(Section):
     fraction_of: Word | None = None
     counters: dict[Word, Any] = {}
     place: Any = "random"
+    times: Annotated[Number, Field(ge=0)] = Field(1.0, description="factor on the amount")
     switch: Word | None = None
     source: Word = ""
+
+
+def _mapping(value: object) -> object:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a mapping (key: value), got {shown(value)}")
+    return value
+
+
+#: Cells by compartment.
+Cells = dict[str, list[InitialSection] | dict[str, Number]]
+# checked item by item, where a mistake has an address
+LaterCells = Annotated[Cells, SkipValidation, BeforeValidator(_mapping)]
+#: Factors on cells, below a compartment or with its name before a dot.
+Factors = Annotated[
+    dict[str, Number | dict[str, Number]], SkipValidation, BeforeValidator(_mapping)
+]
+
+
+class StateSection(Section):
+    """A named patient: cells at time zero."""
+
+    like: Word | None = Field(None, description="the state that this one is made from")
+    initial: LaterCells = {}
+    times: Factors = Field({}, description="factors on what is there so far")
+    add: LaterCells = Field({}, description="cells beside these")
+    source: Word = ""
+
+
+class StartSection(Section):
+    state: Word | None = None
+    times: Factors = {}
+    add: LaterCells = {}
 
 
 class SwitchSection(Section):
@@ -475,7 +509,9 @@ class FileSection(Section):
     drugs: dict[str, DrugSection] = {}
     rules: list[RuleSection] = []
     compartments: dict[str, CompartmentSection] = {}
-    initial: dict[str, list[InitialSection] | dict[str, Number]] = {}
+    states: dict[str, StateSection] = {}
+    start: Word | StartSection | None = None
+    initial: Cells = {}
     switches: dict[str, Switch | SwitchSection] = {}
     patient_defaults: PatientSection | None = None
     immunology: ImmunologySection | None = None
@@ -489,7 +525,7 @@ class FileSection(Section):
 
 MODEL_SECTIONS = (
     "types", "sets", "switches", "signals", "observables", "drugs", "rules", "compartments",
-    "initial", "patient_defaults", "immunology", "grafts",
+    "states", "initial", "patient_defaults", "immunology", "grafts",
 )  # fmt: skip
 
 

@@ -213,6 +213,14 @@ def read_fractions(context: Context, patient: Patient | None, donor: Donor | Non
     least = section.minor_antigen_share if section else 0.0
     context.fractions["hvg"] = max(least, full * hvg_share)
     context.fractions["gvh"] = max(least, full * gvh_share)
+    if donor is None and not _infuses(context):
+        context.fractions |= {"hvg": 0.0, "gvh": 0.0}
+        context.absent |= {"hvg", "gvh"}
+
+
+def _infuses(context: Context) -> bool:
+    lines = context.raw("protocol")
+    return isinstance(lines, list) and any(isinstance(x, dict) and "infuse" in x for x in lines)
 
 
 def _checked_alleles(alleles: tuple[str, ...]) -> tuple[str, ...]:
