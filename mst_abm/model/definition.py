@@ -279,6 +279,27 @@ class Compartment:
 
 
 @dataclass(frozen=True)
+class Reservoir:
+    """A class of cells too rare for a sample, held as a number of the whole body when it is.
+
+    The reservoir owns the class from when fewer than ``below`` simulated cells are left until more than
+    ``above`` would be there. ``probes``: ghosts that measure hazards, on random sites of pattern ``on``
+    (a vacant site unless stated) that fit ``at``; cells handed back take vacant sites that fit ``at``.
+    """
+
+    name: str
+    cells: Pattern
+    compartment: str
+    below: float
+    above: float
+    probes: int
+    on: Pattern
+    at: Modifier | None = None
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+
+@dataclass(frozen=True)
 class InitialCells:
     """Cells present at time zero.
 
@@ -308,3 +329,4 @@ class Model:
     signals: tuple[Signal, ...]
     compartments: tuple[Compartment, ...]
     initial: tuple[InitialCells, ...]
+    reservoirs: tuple[Reservoir, ...] = ()

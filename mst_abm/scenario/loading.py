@@ -16,6 +16,7 @@ from mst_abm.scenario.effects import add_effects, read_levels
 from mst_abm.scenario.merging import find_file, merge, shipped_models
 from mst_abm.scenario.observables import read_observables
 from mst_abm.scenario.problems import WordError
+from mst_abm.scenario.reservoirs import read_reservoirs
 from mst_abm.scenario.rules import check_entries, read_rules
 from mst_abm.scenario.schema import MODEL_SECTIONS, SwitchSection, _on_or_off
 from mst_abm.scenario.signals import read_signals, read_units
@@ -33,8 +34,8 @@ from mst_abm.units import shown
 
 #: Sections that map names to definitions.
 MAPPINGS = (
-    "types", "sets", "switches", "signals", "observables", "drugs", "compartments", "grafts",
-    "states",
+    "types", "sets", "switches", "signals", "observables", "drugs", "compartments", "reservoirs",
+    "grafts", "states",
 )  # fmt: skip
 
 __all__ = ["load_scenario", "load_scenario_text", "shipped_models"]
@@ -93,6 +94,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     read_fractions(context, patient, donor)
     read_states(context)
     initial = read_initial(context)
+    reservoirs = read_reservoirs(context)
     protocol = Protocol(context, run, drugs, patient, donor)
     check_entries(context, rules)
     problems.finish()
@@ -104,6 +106,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         signals=signals,
         compartments=tuple(context.compartments.values()),
         initial=initial,
+        reservoirs=reservoirs,
     )
     given = context.raw("name")
     resolved = _resolved(tree)

@@ -413,6 +413,19 @@ class StartSection(Section):
     add: LaterCells = {}
 
 
+class ReservoirSection(Section):
+    cells: Words = Field(min_length=1)
+    in_: Word = Field(alias="in")
+    below: Number = Field(20.0, ge=1, description="simulated cells, fewer go to the reservoir")
+    above: Number = Field(100.0, description="simulated cells, more come back")
+    probes: int = Field(256, ge=1, le=1_000_000)
+    on: Words | None = Field(None, min_length=1, description="sites of probes, empty if not said")
+    at: AtSection | None = None
+    switch: Word | None = None
+    source: Word = Field(min_length=1)
+    class_: Class | None = Field(None, alias="class")
+
+
 class SwitchSection(Section):
     default: Switch
 
@@ -509,6 +522,7 @@ class FileSection(Section):
     drugs: dict[str, DrugSection] = {}
     rules: list[RuleSection] = []
     compartments: dict[str, CompartmentSection] = {}
+    reservoirs: dict[str, ReservoirSection] = {}
     states: dict[str, StateSection] = {}
     start: Word | StartSection | None = None
     initial: Cells = {}
@@ -525,7 +539,7 @@ class FileSection(Section):
 
 MODEL_SECTIONS = (
     "types", "sets", "switches", "signals", "observables", "drugs", "rules", "compartments",
-    "states", "initial", "patient_defaults", "immunology", "grafts",
+    "reservoirs", "states", "initial", "patient_defaults", "immunology", "grafts",
 )  # fmt: skip
 
 
