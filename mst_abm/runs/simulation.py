@@ -31,7 +31,13 @@ from mst_abm.model.geometry import coordinates
 from mst_abm.model.species import resolve
 from mst_abm.runs.initial import build_items
 from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
-from mst_abm.runs.timetable import given_levels, multiples, run_edges, signal_inputs
+from mst_abm.runs.timetable import (
+    event_yields,
+    given_levels,
+    multiples,
+    run_edges,
+    signal_inputs,
+)
 from mst_abm.scenario.definition import Scenario
 from mst_abm.units import quantity
 
@@ -98,6 +104,9 @@ class Simulation:
         self._edges = run_edges(scenario, self.compiled)
         check_addresses(self.geometry, len(self._edges) - 1)
         self._plan_levels()
+        #: What one event of each tally adds to each signal; empty where none does.
+        self._yields = event_yields(self.compiled)
+        self._windows_per_call = WINDOWS_PER_CALL if not self._yields.any() else 1
         self._populate(items)
         # threads share out bodies, or the tiles of one body after another
         cuts = is_tiled(self.geometry)
@@ -233,9 +242,12 @@ class Simulation:
             self._edges = np.insert(self._edges, at, goal)
             self._plan_levels()
         while self._interval < at:
-            stop = min(self._next_event(), at, self._interval + WINDOWS_PER_CALL)
+            stop = min(self._next_event(), at, self._interval + self._windows_per_call)
             self.state.body.signals[:] += self._inputs[self._interval]
+            before = self.state.body.tally.copy() if self._yields.any() else None
             self._run_windows(self._interval, stop)
+            if before is not None:
+                self.state.body.signals[:] += (self.state.body.tally - before) @ self._yields
             self._interval = stop
             self.time_h = float(self._edges[stop])
             self._apply_events()
