@@ -225,6 +225,21 @@ class Input:
 
 
 @dataclass(frozen=True)
+class EventYield:
+    """What events add to a signal: ``amount`` for every ``relative_to`` events in the whole body.
+
+    Events of the rules named; or, with a ``pattern``, one for each cell of it that is lost in
+    ``compartment`` by dying or by an act of another cell.
+    """
+
+    amount: float
+    relative_to: float
+    rules: tuple[str, ...] = ()
+    compartment: str = ""
+    pattern: Pattern | None = None
+
+
+@dataclass(frozen=True)
 class Signal:
     """A scalar shared by the whole body: ds/dt = input - clearance(s).
 
@@ -234,6 +249,8 @@ class Signal:
     metabolite: ds/dt = k (C / (C + saturates_at) - s), C the concentration of ``drug``, k = clearance;
                 k (C - s) where saturates_at is infinite
     switch/constant: dynamic with all rates zero, ``initial`` for ever.
+
+    ``events``: what happened in an exchange interval raises the level at the end of it.
     """
 
     name: str
@@ -251,6 +268,7 @@ class Signal:
     reference: str = ""
     number_class: NumberClass = "assumption"
     inputs: tuple[Input, ...] = ()
+    events: tuple[EventYield, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from mst_abm.model.definition import (
     CountReference,
+    EventYield,
     Model,
     Modifier,
     NumberClass,
@@ -278,6 +279,7 @@ def signal_sentence(signal: Signal, units: dict[str, str] | None = None) -> str:
     unit = "" if signal.unit == "1" else f" {signal.unit}"
     gains = [f"{signal.production:g}{unit}/h"] if signal.production else []
     gains += [f"{rate:g}{unit}/h {_reference(count)}" for rate, count in signal.yields]
+    gains += [f"{each.amount:g}{unit} {_events(each)}" for each in signal.events]
     for source in signal.inputs:
         inside = (units or {}).get(source.signal, "1")
         law = _shape(source.shape, "" if inside == "1" else inside)
@@ -303,6 +305,15 @@ def _reference(count: CountReference) -> str:
     else:
         amount = f"{count.relative_to:.4g} cells"
     return f"for every {amount} of {count.pattern.text} in {count.compartment}"
+
+
+def _events(source: EventYield) -> str:
+    """Of what a signal is made event by event."""
+    is_one = source.relative_to == 1.0
+    number, s = ("", "") if is_one else (f"{source.relative_to:.4g} ", "s")
+    if source.pattern is not None:
+        return f"for every {number}death{s} of {source.pattern.text} in {source.compartment}"
+    return f"for every {number}event{s} of {_and(repr(name) for name in source.rules)}"
 
 
 def _and(words: Iterable[str]) -> str:

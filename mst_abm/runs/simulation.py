@@ -32,7 +32,13 @@ from mst_abm.model.species import resolve
 from mst_abm.runs.initial import build_items
 from mst_abm.runs.reservoirs import Reservoirs
 from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
-from mst_abm.runs.timetable import given_levels, multiples, run_edges, signal_inputs
+from mst_abm.runs.timetable import (
+    event_yields,
+    given_levels,
+    multiples,
+    run_edges,
+    signal_inputs,
+)
 from mst_abm.scenario.definition import Scenario
 from mst_abm.units import quantity
 
@@ -99,6 +105,8 @@ class Simulation:
         self._edges = run_edges(scenario, self.compiled)
         check_addresses(self.geometry, len(self._edges) - 1)
         self._plan_levels()
+        #: What one event of each tally adds to each signal; empty where none does.
+        self._yields = event_yields(self.compiled)
         self._populate(items)
         # threads share out bodies, or the tiles of one body after another
         cuts = is_tiled(self.geometry)
@@ -236,11 +244,15 @@ class Simulation:
             self._edges = np.insert(self._edges, at, goal)
             self._plan_levels()
         while self._interval < at:
-            most = 1 if self.reservoirs else WINDOWS_PER_CALL
+            is_watched = bool(self.reservoirs) or self._yields.any()
+            most = 1 if is_watched else WINDOWS_PER_CALL
             stop = min(self._next_event(), at, self._interval + most)
             self.state.body.signals[:] += self._inputs[self._interval]
             self.reservoirs.begin(self._interval + 1)
+            before = self.state.body.tally.copy() if self._yields.any() else None
             self._run_windows(self._interval, stop)
+            if before is not None:
+                self._feed_signals(self.state.body.tally - before)
             self.reservoirs.end(self._interval + 1, *self._edges[stop - 1 : stop + 1])
             self._interval = stop
             self.time_h = float(self._edges[stop])
@@ -250,6 +262,15 @@ class Simulation:
         """Levels of drugs in every interval, and what they add to other signals there."""
         self._given = given_levels(self.scenario, self.compiled.given_signals, self._edges)
         self._inputs = signal_inputs(self.compiled, self._given, self._edges)
+
+    def _feed_signals(self, events: np.ndarray) -> None:
+        """Add to signals what the events of an interval, (replicate, channel), give them.
+
+        One channel after another, so that a body's sum does not hang on how many are in the batch.
+        """
+        for channel, signal in np.argwhere(self._yields):
+            amount = self._yields[channel, signal]
+            self.state.body.signals[:, signal] += amount * events[:, channel]
 
     def _next_event(self) -> int:
         """The next interval at whose start cells come in, are reset, or a drug adds to a signal."""

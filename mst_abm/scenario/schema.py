@@ -233,6 +233,18 @@ class ReferenceSection(Section):
     switch: Word | None = None
 
 
+class YieldSection(Section):
+    """What makes a signal: cells, by their number, or events, each by an amount."""
+
+    of: str | None = None
+    rate: Written | None = None
+    event: Words | None = Field(None, min_length=1, description="names of rules")
+    deaths: str | None = Field(None, description="compartment.cells")
+    amount: Written | None = None
+    relative_to: Written
+    switch: Word | None = None
+
+
 class SaturableSection(Section):
     max: Written
     half: Written
@@ -253,11 +265,12 @@ class SignalSection(Section):
     initial: Written = 0.0
     production: Written = 0.0
     clearance: Rate = 0.0
-    yields: list[ReferenceSection] = []
+    yields: list[YieldSection] = []
     cleared_by: list[ReferenceSection] = []
     saturable_clearance: SaturableSection | None = None
     metabolite: MetaboliteSection | None = None
     concentration_of: Word | None = None
+    fraction_of: Word | None = None
     switch: Word | None = None
     source: Word = Field(min_length=1)
     class_: Class | None = Field(None, alias="class")
@@ -433,6 +446,7 @@ class SwitchSection(Section):
 class ImmunologySection(Section):
     alloreactive_full_mismatch: Share
     minor_antigen_share: Share
+    kir_share_per_ligand: Share = Field(0.0, description="of NK cells, for each missing ligand")
     source: Word = Field(min_length=1)
 
 
