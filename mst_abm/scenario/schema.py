@@ -355,6 +355,9 @@ class InitialSection(Section):
     fraction: Share | None = None
     fraction_of: Word | None = None
     counters: dict[Word, Any] = {}
+    split: dict[Word, dict[Word, Written]] = Field(
+        {}, description="shares of the cells that have another value of an axis"
+    )
     place: Any = "random"
     switch: Word | None = None
     source: Word = ""

@@ -18,6 +18,7 @@ from mst_abm.scenario.schema import (
     LatticeSection,
     PlaceSection,
 )
+from mst_abm.scenario.shares import share_of, split
 from mst_abm.units import quantity, shown
 
 #: Dimensions of a lattice by the number of neighbours of a site.
@@ -249,6 +250,8 @@ def _read_item(context: Context, name: str, keys: Keys) -> InitialCells | None:
     if sum(weight for _, weight in species) <= 0:
         context.problems.add((*keys, "mix"), "expected weights that add up to more than 0")
         return None
+    for axis, shares in section.split.items():
+        species = split(context, species, axis, shares, (*keys, "split", axis))
     placement, spacing, radius = _read_placement(context, name, section, keys)
     measure, amount = _read_amount(context, name, section, placement, keys)
     counters = _read_counters(context, section, species, keys)
@@ -266,21 +269,6 @@ def _read_item(context: Context, name: str, keys: Keys) -> InitialCells | None:
         spacing=spacing,
         radius=radius,
     )
-
-
-def share_of(context: Context, name: str | None) -> float:
-    """The factor ``fraction_of`` names; ``rest_x`` is 1 - x."""
-    if name is None:
-        return 1.0
-    known = [*context.fractions, *(f"rest_{key}" for key in context.fractions)]
-    context.names["fractions"] = known
-    about = (("patient", "hla"), ("patient", "disease"), ("donor", "hla"), ("immunology",))
-    if any(context.problems.is_in_doubt(*keys) for keys in about):
-        return 1.0
-    context.known("fractions", name, "fraction")
-    if name in context.fractions:
-        return context.fractions[name]
-    return 1.0 - context.fractions[name.removeprefix("rest_")]
 
 
 def _read_amount(

@@ -34,7 +34,8 @@ from mst_abm.scenario.schema import (
     Section,
     SetSection,
 )
-from mst_abm.scenario.spaces import parse_species, share_of
+from mst_abm.scenario.shares import share_of
+from mst_abm.scenario.spaces import parse_species
 from mst_abm.units import quantity, quantity_in, shown
 
 
