@@ -67,12 +67,13 @@ class Context:
         return self.known("compartments", name, "compartment"), cells
 
     def is_on(self, switch: str | None, keys: Keys) -> bool:
-        """Whether what hangs on a switch is in the model."""
+        """Whether what hangs on a switch is in the model; ``not x`` hangs on x being off."""
         if switch is None:
             return True
+        name = switch.removeprefix("not ").strip()
         with self.problems.at(*keys, "switch"):
-            self.asked.add(self.known("switches", switch, "switch"))
-            return self.switches.get(switch, True)
+            self.asked.add(self.known("switches", name, "switch"))
+            return self.switches.get(name, True) == (name == switch)
         return True
 
 

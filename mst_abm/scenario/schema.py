@@ -388,6 +388,9 @@ class InitialSection(Section):
     fraction: Share | None = None
     fraction_of: Word | None = None
     counters: dict[Word, Any] = {}
+    split: dict[Word, dict[Word, Written]] = Field(
+        {}, description="shares of the cells that have another value of an axis"
+    )
     place: Any = "random"
     times: Annotated[Number, Field(ge=0)] = Field(1.0, description="factor on the amount")
     switch: Word | None = None
