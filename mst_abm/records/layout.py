@@ -73,6 +73,7 @@ class Layout:
             "channel": header.n_channels,
             "change": len(header.stoichiometry),
             "given": len(header.given),
+            "reservoir": len(header.reservoirs.get("reservoir", ())),
             "endpoint": len(header.endpoints),
             "reaction": len(header.reactions),
             "observable": len(header.looked_at),
@@ -97,6 +98,7 @@ class Layout:
             ("species", header.species),
             ("compartments", header.compartments),
             ("events", header.channels),
+            ("reservoirs", header.reservoirs),
         ):
             for name, values in columns.items():
                 self._add(f"{group}/{name}", values)
@@ -122,6 +124,10 @@ class Layout:
             units |= {f"waiting/{name}": None for name in lattices}
         units["events/tally"] = None
         units |= {f"signals/{name}": unit for name, unit in header.signals.items()}
+        if header.reservoirs:
+            units |= {"reservoirs/is_owner": None, "reservoirs/events": None}
+            places = dict.fromkeys(header.reservoirs["compartment"])
+            units |= {f"{group}/{name}": None for name in places for group in ("held", "handed")}
         self.courses = {path: self._add(path, unit=unit) for path, unit in units.items()}
 
     def _create_snapshots(self) -> None:

@@ -18,6 +18,7 @@ from mst_abm.clinic.endpoints import DAY_H, Laboratory, endpoints_for, lacking
 from mst_abm.clinic.observation import Observation, day_of
 from mst_abm.clinic.reaction import looked_at
 from mst_abm.model.english import count_assumptions
+from mst_abm.model.species import matches
 from mst_abm.records.schema import Decided, Endpoint, Given, Header, Observed, ReactionRow
 from mst_abm.records.writer import RunWriter
 from mst_abm.runs.timetable import multiples
@@ -104,7 +105,7 @@ def run_to_file(
                 writer.append_record(sim)
             is_read = bool(scenario.observables) and time_h in (looks or records)
             if is_read and time_h >= len(samples) * DAY_H - 1e-9:
-                samples.append((time_h, laboratory.read(sim.counts, sim.signals)))
+                samples.append((time_h, laboratory.read(sim.cells, sim.signals)))
             if time_h in snapshots:
                 for replicate in range(min(snapshot_replicates, replicates)):
                     writer.append_snapshot(sim, replicate)
@@ -191,6 +192,7 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
         has_handover=len(compiled.model.compartments) > 1
         or bool(scenario.infusions)
         or any(reaction.acts.infusions for reaction in scenario.reactions),
+        reservoirs=_reservoir_table(compiled),
         has_identity=bool(scenario.run.records_identity),
         n_records_expected=len(sim.record_times_h),
         attributes={
@@ -233,6 +235,21 @@ def _compartment_table(compartments: Any) -> dict[str, np.ndarray]:
         "spacing": np.array([c.spacing for c in compartments], "f8"),
         "volume": np.array([c.volume for c in compartments], "f8"),
         "share": np.array([c.share for c in compartments], "f8"),
+    }
+
+
+def _reservoir_table(compiled: Any) -> dict[str, np.ndarray]:
+    reservoirs = compiled.model.reservoirs
+    if not reservoirs:
+        return {}
+    members = [[matches(r.cells, s) for s in compiled.species] for r in reservoirs]
+    return {
+        "reservoir": np.array([r.name for r in reservoirs]),
+        "compartment": np.array([r.compartment for r in reservoirs]),
+        "cells": np.array([r.cells.text for r in reservoirs]),
+        "below": np.array([r.below for r in reservoirs], "f8"),
+        "above": np.array([r.above for r in reservoirs], "f8"),
+        "is_member": np.array(members, "u1"),
     }
 
 

@@ -37,7 +37,8 @@ class Scenario:
 
     ``resolved_text`` is YAML that stands by itself: model, overrides and defaults merged; reading
     it gives this scenario again. ``model_text`` is its model part. ``groups``: when planned groups of
-    acts that reactions may refer to begin, h.
+    acts that reactions may refer to begin, h. ``start`` names the state of the model that the run
+    begins with.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Scenario:
     resolved_text: str = ""
     model_text: str = ""
     path: str = ""
+    start: str = ""
 
     @property
     def entering(self) -> list[Product]:
