@@ -13,6 +13,7 @@ from mst_abm.scenario.context import Context
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.document import Node, read_file, read_text, write
 from mst_abm.scenario.effects import add_effects, read_levels
+from mst_abm.scenario.hazards import read_hazards
 from mst_abm.scenario.merging import find_file, merge, shipped_models
 from mst_abm.scenario.observables import read_observables
 from mst_abm.scenario.problems import WordError
@@ -32,7 +33,7 @@ from mst_abm.units import shown
 
 #: Sections that map names to definitions.
 MAPPINGS = (
-    "types", "sets", "switches", "signals", "observables", "drugs", "compartments", "grafts",
+    "types", "sets", "switches", "signals", "observables", "hazards", "drugs", "compartments", "grafts",
 )  # fmt: skip
 
 __all__ = ["load_scenario", "load_scenario_text", "shipped_models"]
@@ -87,6 +88,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     rules = read_rules(context)
     rules, signals = add_effects(context, rules, signals, levels)
     observables = read_observables(context)
+    hazards = read_hazards(context, observables)
     patient, donor = read_patient(context), read_donor(context)
     read_fractions(context, patient, donor)
     initial = read_initial(context)
@@ -101,6 +103,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         signals=signals,
         compartments=tuple(context.compartments.values()),
         initial=initial,
+        hazards=hazards,
     )
     given = context.raw("name")
     resolved = _resolved(tree)
