@@ -213,6 +213,44 @@ class Observable:
 
 
 @dataclass(frozen=True)
+class Risk:
+    """A part of a hazard: ``rate`` (1/h) times the shape of an observable, in the latter's unit."""
+
+    observable: str
+    shape: Shape
+    rate: float
+    rate_text: str
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """Something that can befall a patient as a whole, once.
+
+    With ``risks`` it comes at the rate of their sum. With ``exposure``, an observable that only grows,
+    it comes when that passes what the patient can bear, the log10 of which differs between patients:
+    normal with ``log10_median`` and ``log10_sd``; ``grades``: names with the log10 of the exposure
+    above that from which each holds.
+    """
+
+    name: str
+    risks: tuple[Risk, ...] = ()
+    exposure: str = ""
+    log10_median: float = 0.0
+    log10_sd: float = 1.0
+    grades: tuple[tuple[str, float], ...] = ()
+    is_fatal: bool = False
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the observables it follows from."""
+        return (self.exposure,) if self.exposure else tuple(r.observable for r in self.risks)
+
+
+@dataclass(frozen=True)
 class Input:
     """What a drug adds to a signal: ``rate`` (in the signal's unit, per hour) times the shape of the
     level of another signal, one that no cell influences."""
@@ -348,3 +386,4 @@ class Model:
     compartments: tuple[Compartment, ...]
     initial: tuple[InitialCells, ...]
     reservoirs: tuple[Reservoir, ...] = ()
+    hazards: tuple[Hazard, ...] = ()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mst_abm.model.definition import (
     CountReference,
     EventYield,
+    Hazard,
     Model,
     Modifier,
     NumberClass,
@@ -46,7 +47,7 @@ def basis(number_class: NumberClass, reference: str) -> str:
 
 
 def read_back(model: Model) -> list[Sentence]:
-    """One sentence for each rule, then for each signal, in the order of the file."""
+    """One sentence for each rule, then for each signal and hazard, in the order of the file."""
     every = tuple(compartment.name for compartment in model.compartments)
     units = {signal.name: signal.unit for signal in model.signals}
     rules = [
@@ -61,7 +62,11 @@ def read_back(model: Model) -> list[Sentence]:
         Sentence(r.name, reservoir_sentence(r), r.number_class, r.reference)
         for r in model.reservoirs
     ]
-    return rules + signals + reservoirs
+    hazards = [
+        Sentence(hazard.name, hazard_sentence(hazard), hazard.number_class, hazard.reference)
+        for hazard in model.hazards
+    ]
+    return rules + signals + reservoirs + hazards
 
 
 def describe(model: Model) -> list[str]:
@@ -70,7 +75,7 @@ def describe(model: Model) -> list[str]:
 
 
 def number_classes(model: Model) -> list[NumberClass]:
-    """The class of every number: one for each rule, modifier, signal and input of a drug."""
+    """The class of every number: one for each rule, modifier, signal, input of a drug and hazard or risk."""
     found: list[NumberClass] = []
     for rule in model.rules:
         found.append(rule.number_class)
@@ -78,6 +83,8 @@ def number_classes(model: Model) -> list[NumberClass]:
     for signal in model.signals:
         found += [signal.number_class, *(source.number_class for source in signal.inputs)]
     found += [reservoir.number_class for reservoir in model.reservoirs]
+    for hazard in model.hazards:
+        found += [risk.number_class for risk in hazard.risks] or [hazard.number_class]
     return found
 
 
@@ -297,6 +304,25 @@ def signal_sentence(signal: Signal, units: dict[str, str] | None = None) -> str:
     text += f", is made at {' plus '.join(gains)}" if gains else ""
     text += f", is cleared at {' plus '.join(losses)}" if losses else ""
     return text + "."
+
+
+def hazard_sentence(hazard: Hazard) -> str:
+    """A hazard without its name and source."""
+    end = "the patient dies" if hazard.is_fatal else "it befalls the patient"
+    if not hazard.exposure:
+        parts = [
+            f"{risk.rate_text} times {_shape(risk.shape, '')} of {risk.observable}"
+            # the basis of the first stands for the sentence
+            + (f" ({basis(risk.number_class, risk.reference)})" if i else "")
+            for i, risk in enumerate(hazard.risks)
+        ]
+        return f"{end} at {' plus '.join(parts)}."
+    grades = ", ".join(f"{name} from {above:g}" for name, above in hazard.grades)
+    return (
+        f"{end} when log10 of {hazard.exposure} passes what differs between patients, "
+        f"{hazard.log10_median:g} with standard deviation {hazard.log10_sd:g}"
+        + (f"; grades by log10 above it: {grades}." if grades else ".")
+    )
 
 
 def _reference(count: CountReference) -> str:

@@ -141,7 +141,12 @@ class Layout:
         for column in ("endpoint", "unit", "description"):
             name = "name" if column == "endpoint" else column
             self._add(f"clinic/{column}", [getattr(e, name) for e in header.endpoints])
-        self._add("clinic/value", np.full((len(header.replicates), len(header.endpoints)), np.nan))
+        self._add("clinic/categories", ["|".join(e.categories) for e in header.endpoints])
+        for column in ("is_reported", "is_true"):
+            self._add(f"clinic/{column}", np.zeros(len(header.endpoints)))
+        for column in ("value", "true_value"):
+            nothing = np.full((len(header.replicates), len(header.endpoints)), np.nan)
+            self._add(f"clinic/{column}", nothing)
         self._add("observed/sample_time")
         for name, unit in header.observed.items():
             self._add(f"observed/{name}", unit=unit)

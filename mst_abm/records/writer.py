@@ -214,14 +214,20 @@ class RunWriter:
         self,
         *,
         endpoints: Mapping[str, np.ndarray] | None = None,
+        true_endpoints: Mapping[str, np.ndarray] | None = None,
         observed: Observed | None = None,
         digest: str = "",
     ) -> None:
         """Write what is known only at the end; names must have been declared in the header."""
         with _speaking(self.path):
             names = [endpoint.name for endpoint in self.header.endpoints]
-            for name, values in (endpoints or {}).items():
-                self._file["clinic/value"][:, names.index(name)] = values
+            for column, mark, found in (
+                ("value", "is_reported", endpoints),
+                ("true_value", "is_true", true_endpoints),
+            ):
+                for name, values in (found or {}).items():
+                    self._file[f"clinic/{column}"][:, names.index(name)] = values
+                    self._file[f"clinic/{mark}"][names.index(name)] = 1
             if observed is not None:
                 n = len(observed.time_h)
                 for group, series in (

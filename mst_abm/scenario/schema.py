@@ -301,6 +301,31 @@ class ObservableSection(Section):
     class_: Class | None = Field(None, alias="class")
 
 
+class RiskSection(Section):
+    observable: Word
+    rate: Rate
+    shape: ShapeSection
+    switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
+    source: Word = Field(min_length=1)
+
+
+class HazardSection(Section):
+    """What can befall the patient: at the rate of ``risks``, or when an exposure passes what he can bear."""
+
+    risks: list[RiskSection] | None = Field(None, min_length=1)
+    exposure: Word | None = Field(None, description="an observable that only grows")
+    log10_median: float | None = None
+    log10_sd: Annotated[float, Field(gt=0)] | None = None
+    grades: dict[Word, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="log10 of the exposure above what the patient can bear"
+    )
+    fatal: Switch = False
+    switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
+    source: Word = ""
+
+
 class LawSection(ShapeSection):
     """A shape that may rest on something else than the number beside it."""
 
@@ -536,6 +561,7 @@ class FileSection(Section):
     sets: dict[str, list[str]] = {}
     signals: dict[str, SignalSection] = {}
     observables: dict[str, ObservableSection] = {}
+    hazards: dict[str, HazardSection] = {}
     drugs: dict[str, DrugSection] = {}
     rules: list[RuleSection] = []
     compartments: dict[str, CompartmentSection] = {}
@@ -555,8 +581,8 @@ class FileSection(Section):
 
 
 MODEL_SECTIONS = (
-    "types", "sets", "switches", "signals", "observables", "drugs", "rules", "compartments",
-    "reservoirs", "states", "initial", "patient_defaults", "immunology", "grafts",
+    "types", "sets", "switches", "signals", "observables", "hazards", "drugs", "rules",
+    "compartments", "reservoirs", "states", "initial", "patient_defaults", "immunology", "grafts",
 )  # fmt: skip
 
 
