@@ -502,7 +502,7 @@ def test_the_file_accounts_for_every_cell(tmp_path: Path) -> None:
         assert np.all(np.abs(balance[1] + handed / SHARE)[:, :, 1:] <= 1.0 / SHARE)
         body = run.body_cells(0)
         assert np.allclose(body, (counts[:, :, 1:].sum(2) / SHARE + apart.sum(2)))
-        assert "rare: back in the patches" in summary(run)
+        assert "rare: back in the sample" in summary(run)
 
 
 def test_check_says_it_in_english() -> None:
