@@ -179,7 +179,7 @@ def test_names_defined_wrongly_are_one_complaint_with_all_lines_of_their_use() -
     found = problems_of(EVERYTHING.replace("  blast:\n", "  blats:\n"))
     (message,) = map(str, found)
     assert message.endswith(
-        "'blast'; did you mean 'blats'? (also in lines 16, 32, 34, 44, 46, 58, 60)"
+        "'blast'; did you mean 'blats'? (also in lines 16, 32, 34, 44, 46, 56, 60, 62)"
     )
 
 

@@ -256,3 +256,15 @@ OBSERVATION = {"counting error": Size(4, 0.141, error=0.2)}
 CONDITIONS = {
     "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
 }
+
+#: Reservoirs. ``law``: mean of birth and death from five cells, sd 1.35 of the mean 3.35 (sqrt(variance) 4.7): 6 % of the death
+#: rate is 14 % of the mean, delta = 0.48 / 4.7. ``large``: two samples of some twenty cells that halve, relative sd 0.4; deaths
+#: 10 % faster lower the mean by a fifth. ``probes``: seven means over 20,000 probes. ``jump``: what handing over adds,
+#: sd a simulated cell, a tenth of one. ``seed``: a share of what a reservoir sends out.
+RESERVOIRS = {
+    "law": Size(3, 0.102, error=0.06),
+    "large": Size(4, 0.42, error=0.10),
+    "probes": Size(50, 1.0),
+    "jump": Size(1, 0.5),
+    "seed": Size(4, 0.5),
+}
