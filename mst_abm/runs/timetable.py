@@ -31,8 +31,9 @@ def multiples(step: float, until: float) -> np.ndarray:
 
 
 def needs_exchange(compiled: CompiledModel) -> bool:
-    """Whether anything passes between spaces or signals at edges."""
-    return bool(compiled.model.signals) or len(compiled.model.compartments) > 1
+    """Whether anything passes between spaces, signals or fields at edges."""
+    model = compiled.model
+    return bool(model.signals or model.fields) or len(model.compartments) > 1
 
 
 def run_edges(scenario: Scenario, compiled: CompiledModel) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mst_abm.clinic.endpoints import DAY_H, Laboratory, endpoints_for, lacking
 from mst_abm.model.english import count_assumptions
-from mst_abm.records.schema import Endpoint, Given, Header, Observed
+from mst_abm.records.schema import Endpoint, FieldBlocks, Given, Header, Observed
 from mst_abm.records.writer import RunWriter
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
         ),
         observed={item.name: item.unit for item in scenario.observables},
         statistics=tuple(sim.statistics),
+        fields=_field_table(sim),
         has_handover=len(compiled.model.compartments) > 1 or bool(scenario.infusions),
         has_identity=bool(scenario.run.records_identity),
         n_records_expected=len(sim.record_times_h),
@@ -198,6 +199,12 @@ def _compartment_table(compartments: Any) -> dict[str, np.ndarray]:
         "volume": np.array([c.volume for c in compartments], "f8"),
         "share": np.array([c.share for c in compartments], "f8"),
     }
+
+
+def _field_table(sim: Any) -> dict[str, FieldBlocks]:
+    fields = sim.compiled.model.fields
+    shapes = {name: levels.shape for name, levels in sim.field_levels().items()} if fields else {}
+    return {f.name: FieldBlocks(f.unit, f.compartment, shapes[f.name]) for f in fields}
 
 
 def _channel_table(tallies: Any) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from mst_abm.scenario.context import Context
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.document import Node, read_file, read_text, write
 from mst_abm.scenario.effects import add_effects, read_levels
+from mst_abm.scenario.fields import read_fields
 from mst_abm.scenario.merging import find_file, merge, shipped_models
 from mst_abm.scenario.observables import read_observables
 from mst_abm.scenario.problems import WordError
@@ -32,7 +33,8 @@ from mst_abm.units import shown
 
 #: Sections that map names to definitions.
 MAPPINGS = (
-    "types", "sets", "switches", "signals", "observables", "drugs", "compartments", "grafts",
+    "types", "sets", "switches", "signals", "fields", "observables", "drugs", "compartments",
+    "grafts",
 )  # fmt: skip
 
 __all__ = ["load_scenario", "load_scenario_text", "shipped_models"]
@@ -83,6 +85,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     drugs = read_drugs(context)
     read_units(context)
     signals = read_signals(context)
+    fields = read_fields(context)
     levels = read_levels(context)
     rules = read_rules(context)
     rules, signals = add_effects(context, rules, signals, levels)
@@ -101,6 +104,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         signals=signals,
         compartments=tuple(context.compartments.values()),
         initial=initial,
+        fields=fields,
     )
     given = context.raw("name")
     resolved = _resolved(tree)
