@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from twin import Twin
-from worlds import NO_OPTIONS, Options, plain, rule, world
+from worlds import NO_OPTIONS, Options, mixed, plain, rule, world
 
 from mst_abm.runs.simulation import Simulation
 from mst_abm.scenario.definition import Scenario
@@ -37,13 +37,16 @@ def busy_field(
     smoke = {"field": "smoke", "shape": {"inverse_hill": {"half": 0.3}}}
     crowd = {"near": "prey", "within": 1, "shape": {"linear": {"intercept": 0.5, "slope": 0.1}}}
     rules = [
-        rule("divide", "prey -> prey + prey", 0.5, place="vacant", modifiers=[smoke]),
-        rule("die", "prey", 0.2, modifiers=[crowd, near_scent]),
+        rule("divide", "prey -> prey + prey", 0.5, place="vacant", on="box", modifiers=[smoke]),
+        rule("die", "prey", 0.2, on="box", modifiers=[crowd, near_scent]),
         rule("move", "killer", 6.0, modifiers=[smoke], **biased(0.9)),
         rule("move", "prey", 2.0, swap_with=["killer"], **biased(-0.7, 0.01, "smoke")),
-        rule("contact", "killer + prey -> killer + empty", 0.4, modifiers=[near_scent]),
-        rule("become", "killer -> tired", 1.0, modifiers=[near_scent]),
-        rule("become", "tired -> killer", 0.5, modifiers=[smoke, near_scent]),
+        rule("contact", "killer + prey -> killer + empty", 0.4, on="box", modifiers=[near_scent]),
+        rule("become", "killer -> tired", 1.0, on="box", modifiers=[near_scent]),
+        rule("become", "tired -> killer", 0.5, on="box", modifiers=[smoke, near_scent]),
+        rule("leave", "tired -> blood", 0.5, on="box", modifiers=[smoke]),
+        rule("leave", "tired -> box", 2.0, on="blood"),
+        rule("arrive", "tired", 3.0, on="box", modifiers=[near_scent]),
     ]
     fields = {
         "scent": field(2, "0.02 um^2/s", decay="0.8 /h", initial=0.1, yields=[made("prey", 2.0)]),
@@ -55,7 +58,7 @@ def busy_field(
     sites = int(np.prod(space["lattice"]["shape"])) * space.get("patches", 1)
     return world(
         rules,
-        {"box": space},
+        {"box": space, "blood": mixed(room=100.0)},
         {"box": {"prey": sites // 5, "killer": sites // 10}},
         types=plain("prey", "killer", "tired"),
         until=until,
@@ -89,6 +92,7 @@ def cells_by_block(sim: Simulation, r: int, kind: str, block: int) -> np.ndarray
     shape = (space.patches, *[1] * (3 - len(sides)), *sides)
     agents = sim.agents(r)
     mine = agents["species"] == sim.compiled.species_names.index(kind)
+    mine &= agents["compartment"] == 0
     found = np.zeros(shape)
     places = [agents["patch"][mine], *(agents[axis][mine] // block for axis in "zyx")]
     np.add.at(found, tuple(places), 1.0)

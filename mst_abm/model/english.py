@@ -305,7 +305,9 @@ def field_sentence(field: Field, spacing: float) -> str:
     text += f", is made at {' plus '.join(gains)}" if gains else ""
     text += f", spreads at {field.diffusion / 3600:.4g} um^2/s"
     if field.decay:
-        text += f", is lost at {field.decay:g} /h: it reaches some {range_of(field):.3g} um"
+        text += f", is lost at {field.decay:g} /h"
+    if field.decay and field.diffusion:
+        text += f": it reaches some {range_of(field):.3g} um"
     return text + "."
 
 

@@ -36,6 +36,8 @@ def block_width(field: Field, compartment: Compartment) -> float:
 
 def range_of(field: Field) -> float:
     """How far a field reaches from where it is made, um: sqrt(diffusion / decay)."""
+    if field.diffusion == 0.0:
+        return 0.0
     return math.sqrt(field.diffusion / field.decay) if field.decay else math.inf
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from textwrap import fill
 
@@ -116,12 +117,11 @@ def _fields(scenario: Scenario) -> list[str]:
         space = spaces[field.compartment]
         width, reach = block_width(field, space), range_of(field)
         blocks = " x ".join(str(n // field.block) for n in space.shape)
-        far = f"{reach:.3g} um" if field.decay else "the whole lattice, for nothing is lost"
-        lines += [
-            "",
-            f"field: {field.name} in {blocks} blocks of {width:g} um, reaches sqrt(D / decay) = {far}",
-        ]
-        if width > reach:
+        far = f"reaches sqrt(D / decay) = {reach:.3g} um"
+        if not 0.0 < reach < math.inf:
+            far = "reaches everything, for nothing is lost" if reach else "does not spread"
+        lines += ["", f"field: {field.name} in {blocks} blocks of {width:g} um, {far}"]
+        if 0.0 < reach < width:
             lines.append(
                 f"warning: fields.{field.name}.block: expected blocks no wider than the {reach:.3g} um "
                 f"that the field reaches, got {width:g} um; make them smaller, or use 'near'."
