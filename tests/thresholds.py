@@ -149,6 +149,13 @@ UNBIASED = {
     "places": Size(50, 0.47),  # M = 2,048, q = 1/8, c = 1/2
     "births": Size(50, 0.165),  # M = 536, q = 1/8
 }
+#: Fields. Walkers: 100 tries, bias 0.4, mean 24 sites up and sd 8.7 (eight neighbours), 20 and 7.1 (four). At rest: from
+#: the law of detailed balance. Deaths: 800 cells in four columns of blocks with 0 to 0.75 deaths expected each.
+FIELDS = {
+    "drift": Size(2, 0.139, error=0.05),
+    "at rest": Size(2, 0.124, error=0.15),
+    "deaths": Size(3, 0.44, error=0.05),
+}
 
 #: Anti-leukaemia response: cells that respond to antigen without licence, a share p of all. An error of 25 % in p
 #: has delta = 0.25 sqrt(p / (1 - p)).
