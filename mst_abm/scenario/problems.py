@@ -21,8 +21,6 @@ SectionType = TypeVar("SectionType", bound=BaseModel)
 
 #: Words of the grammar that are understood but not built yet.
 NOT_YET = {
-    "toward": "movement along a gradient",
-    "field": "a factor from a field in space",
     "gradient": "a factor from a gradient",
 }
 
