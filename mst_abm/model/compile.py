@@ -9,11 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mst_abm.engine import tables as T
+from mst_abm.engine.reserves import Reserves
 from mst_abm.engine.tables import Geometry, Tables
 from mst_abm.model.channels import Arrival, Channel, ChannelSet, Entry, Source, Tally
 from mst_abm.model.definition import CountReference, Model, Product, Signal
+from mst_abm.model.fields import Readings
 from mst_abm.model.geometry import Tiling, build_geometry
 from mst_abm.model.laws import Factors, Layout, LocalModifiers, Patterns, Updates
+from mst_abm.model.reserves import build_reserves, reservoir_sites
 from mst_abm.model.species import EMPTY, Species, reachable_species
 
 
@@ -32,6 +35,7 @@ class CompiledModel:
     layout: Layout
     updates: Updates  # programs of initial and infused cells may be added before a run
     nominal_rates: np.ndarray  # of tries at time zero, 1/h, by row
+    reserves: Reserves
 
     @property
     def species_names(self) -> list[str]:
@@ -206,6 +210,7 @@ def compile_model(
     tiling = None if tile_side is None else Tiling(tile_side, reach_of(model))
     geometry = build_geometry(model.compartments, tiling)
     patterns, layout = Patterns(species), Layout(model.types)
+    factors = Factors([s.name for s in model.signals])
     channel_set = ChannelSet(
         model,
         geometry,
@@ -213,10 +218,12 @@ def compile_model(
         patterns,
         layout,
         Updates(layout),
-        Factors([s.name for s in model.signals]),
+        factors,
         LocalModifiers(patterns, layout),
+        Readings(model, geometry, factors),
     )
     channel_set.finish()
+    sites = reservoir_sites(channel_set)
     n_species, n_compartments = len(species), len(model.compartments)
     n_rows = n_species * n_compartments
     given = [s for s in model.signals if s.kind != "dynamic"]
@@ -224,6 +231,7 @@ def compile_model(
     class_of, n_classes, nominal = _classes(channel_set, geometry, n_rows, levels)
     static = {t.name for t in model.types if t.is_static}
     signals = _flatten_signals(model, patterns, given)
+    fields = channel_set.readings.arrays(patterns)
     tables = Tables(
         n_species=n_species,
         n_compartments=n_compartments,
@@ -239,6 +247,7 @@ def compile_model(
         sources=_flatten_sources(channel_set, geometry),
         **channel_set.factors.arrays(),
         **signals,
+        **fields,
     )
     return CompiledModel(
         model,
@@ -252,6 +261,7 @@ def compile_model(
         layout,
         channel_set.updates,
         nominal,
+        build_reserves(channel_set, sites),
     )
 
 

@@ -45,7 +45,10 @@ class Recordable(Protocol):
     def waiting(self) -> Mapping[str, np.ndarray]: ...
     @property
     def statistics(self) -> Mapping[str, float]: ...
+    @property
+    def reservoirs(self) -> Any: ...
     def agents(self, replicate: int = 0) -> Mapping[str, np.ndarray]: ...
+    def field_levels(self, replicate: int = 0) -> Mapping[str, np.ndarray]: ...
 
 
 def refuse_place(path: Path, *, force: bool) -> None:
@@ -136,9 +139,11 @@ class RunWriter:
         self._previous_received = np.zeros(
             (len(header.replicates), n_compartments, header.n_species), "i8"
         )
+        self._previous_reserves: dict[str, np.ndarray] = {}
         self._times = np.zeros(self._layout.depth)
         self._n_buffered = 0
         self._frames: list[tuple[float, int, dict[str, np.ndarray]]] = []
+        self._levels: list[Mapping[str, np.ndarray]] = []  # of fields, one for each frame
         self._n_cells = 0
         self._statistics: dict[str, float] = {}
 
@@ -172,6 +177,7 @@ class RunWriter:
             columns[name] = np.asarray(agents[name], dataset.dtype)
         number = int(self.header.replicates[replicate])
         self._frames.append((simulation.time_h, number, columns))
+        self._levels.append(simulation.field_levels(replicate) if self.header.fields else {})
         if sum(len(frame[2]["species"]) for frame in self._frames) >= MAX_PENDING_CELLS:
             self.commit()
 
@@ -200,7 +206,7 @@ class RunWriter:
             self._file.flush()
         self._n_cells = n_cells
         self.n_snapshots += len(self._frames)
-        self._frames = []
+        self._frames, self._levels = [], []
         self.n_records, self._n_buffered = first + n, 0
         self._last_flush = time.monotonic()
         if self._current != self.path and self.n_records:
@@ -211,20 +217,30 @@ class RunWriter:
         self,
         *,
         endpoints: Mapping[str, np.ndarray] | None = None,
+        true_endpoints: Mapping[str, np.ndarray] | None = None,
         observed: Observed | None = None,
         digest: str = "",
     ) -> None:
         """Write what is known only at the end; names must have been declared in the header."""
         with _speaking(self.path):
             names = [endpoint.name for endpoint in self.header.endpoints]
-            for name, values in (endpoints or {}).items():
-                self._file["clinic/value"][:, names.index(name)] = values
+            for column, mark, found in (
+                ("value", "is_reported", endpoints),
+                ("true_value", "is_true", true_endpoints),
+            ):
+                for name, values in (found or {}).items():
+                    self._file[f"clinic/{column}"][:, names.index(name)] = values
+                    self._file[f"clinic/{mark}"][names.index(name)] = 1
             if observed is not None:
                 n = len(observed.time_h)
-                for name, values in observed.values.items():
-                    dataset = self._file[member_path(f"observed/{name}")]
-                    dataset.resize(n, axis=1)
-                    dataset[:] = values
+                for group, series in (
+                    ("observed", observed.values),
+                    ("reported", observed.reported),
+                ):
+                    for name, values in series.items():
+                        dataset = self._file[member_path(f"{group}/{name}")]
+                        dataset.resize(n, axis=1)
+                        dataset[:] = values
                 axis = self._file["observed/sample_time"]
                 axis.resize(n, axis=0)
                 axis[:] = observed.time_h
@@ -285,6 +301,18 @@ class RunWriter:
         levels = simulation.signals
         for i, name in enumerate(self.header.signals):
             yield f"signals/{name}", levels[:, i]
+        if self.header.reservoirs:
+            yield from self._reserves(simulation.reservoirs)
+
+    def _reserves(self, reservoirs: Any) -> Iterator[tuple[str, np.ndarray]]:
+        """What reservoirs hold, and what happened in them since the previous record."""
+        yield "reservoirs/is_owner", reservoirs.is_owner
+        for name, values in reservoirs.numbers.items():
+            yield f"held/{name}", values
+        sums = {f"handed/{name}": values for name, values in reservoirs.handed.items()}
+        for path, values in ({"reservoirs/events": reservoirs.tally} | sums).items():
+            yield path, values - self._previous_reserves.get(path, 0)
+            self._previous_reserves[path] = values
 
     def _write_frames(self) -> int:
         """Append the pending snapshots; return the rows of the columns that are then in use."""
@@ -314,6 +342,9 @@ class RunWriter:
             dataset = self._file[f"snapshots/frame_{name}"]
             dataset.resize(n_frames, axis=0)
             dataset[self.n_snapshots :] = values
+        for name, dataset in self._layout.fields.items():
+            dataset.resize(n_frames, axis=0)
+            dataset[self.n_snapshots :] = np.stack([levels[name] for levels in self._levels])
         self._layout.scales["frame"].resize(n_frames, axis=0)
         return end
 

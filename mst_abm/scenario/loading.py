@@ -13,9 +13,12 @@ from mst_abm.scenario.context import Context
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.document import Node, read_file, read_text, write
 from mst_abm.scenario.effects import add_effects, read_levels
+from mst_abm.scenario.fields import read_fields
+from mst_abm.scenario.hazards import read_hazards
 from mst_abm.scenario.merging import find_file, merge, shipped_models
 from mst_abm.scenario.observables import read_observables
 from mst_abm.scenario.problems import WordError
+from mst_abm.scenario.reservoirs import read_reservoirs
 from mst_abm.scenario.rules import check_entries, read_rules
 from mst_abm.scenario.schema import MODEL_SECTIONS, SwitchSection, _on_or_off
 from mst_abm.scenario.signals import read_signals, read_units
@@ -33,8 +36,8 @@ from mst_abm.units import shown
 
 #: Sections that map names to definitions.
 MAPPINGS = (
-    "types", "sets", "switches", "signals", "observables", "drugs", "compartments", "grafts",
-    "states",
+    "types", "sets", "switches", "signals", "fields", "observables", "hazards", "drugs",
+    "compartments", "reservoirs", "grafts", "states",
 )  # fmt: skip
 
 __all__ = ["load_scenario", "load_scenario_text", "shipped_models"]
@@ -84,15 +87,18 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     read_compartments(context)
     drugs = read_drugs(context)
     read_units(context)
+    patient, donor = read_patient(context), read_donor(context)
+    read_fractions(context, patient, donor)
     signals = read_signals(context)
+    fields = read_fields(context)
     levels = read_levels(context)
     rules = read_rules(context)
     rules, signals = add_effects(context, rules, signals, levels)
     observables = read_observables(context)
-    patient, donor = read_patient(context), read_donor(context)
-    read_fractions(context, patient, donor)
+    hazards = read_hazards(context, observables)
     read_states(context)
     initial = read_initial(context)
+    reservoirs = read_reservoirs(context)
     protocol = Protocol(context, run, drugs, patient, donor)
     check_entries(context, rules)
     problems.finish()
@@ -104,6 +110,9 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         signals=signals,
         compartments=tuple(context.compartments.values()),
         initial=initial,
+        reservoirs=reservoirs,
+        hazards=hazards,
+        fields=fields,
     )
     given = context.raw("name")
     resolved = _resolved(tree)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
-from mst_abm.errors import did_you_mean
+from mst_abm.errors import UnitError, did_you_mean
 from mst_abm.scenario.document import Keys, Node, Place, read_file, read_text
 from mst_abm.scenario.problems import Problems, WordError
 from mst_abm.scenario.schema import MODEL_SECTIONS, FileSection
 from mst_abm.scenario.states import as_mapping, fill_initial, merge_start
-from mst_abm.units import shown
+from mst_abm.units import shown, split
 
 SECTIONS = tuple(FileSection.model_fields)
 #: Replaced as a whole by a scenario's own; the others are merged key by key, rules by name.
@@ -54,6 +54,9 @@ def merge(scenario: Node, folder: Path, overrides: Sequence[str]) -> tuple[Node,
         problems.add(
             (), f"expected sections such as 'types:' and 'rules:', got {shown(scenario.value)}"
         )
+        problems.finish()
+    if "arms" in scenario.value:
+        problems.add((), "expected a scenario, got a trial (it has arms); use mst-abm trial")
         problems.finish()
     _check_sections(scenario, problems)
     tree = scenario
@@ -189,7 +192,9 @@ def _overrides(
         place = Place(f"--set {text}")
         match = _NAME_AND_VALUE.match(text)
         if match is None or not match[2].strip():
-            problems.found.append(place.problem("expected NAME=VALUE, as run.until=7 d"))
+            problems.found.append(
+                place.problem("expected NAME=VALUE, as run.until=7 d, or NAME*=FACTOR")
+            )
             continue
         name = match[1].strip().removeprefix("override.")
         pairs.append((name, read_text(match[2], place.file, place=place), place))
@@ -199,9 +204,36 @@ def _overrides(
 def _apply(tree: Node, pairs: Sequence[Override], problems: Problems) -> None:
     for name, value, place in pairs:
         try:
+            if name.endswith("*"):
+                name = name[:-1].strip()
+                value = _times(tree, name, value)
             _set(tree, name, value, place)
         except WordError as error:
             problems.found.append(place.problem(f"{name}: {error}"))
+
+
+def _times(tree: Node, name: str, factor: Node) -> Node:
+    """The value at a dotted address times a factor, in the unit it is written in."""
+    node: Node | None = tree
+    rest, path = name, cast(Keys, ())
+    while rest and node is not None and isinstance(node.value, (dict, list)):
+        key, rest = _next_key(node, rest, path)
+        path = (*path, key)
+        node = node.get(key)
+    if node is None or rest:
+        raise WordError("expected a number that is written in the model or scenario, got nothing")
+    try:
+        number, unit = split(node.value)
+    except UnitError:
+        raise WordError(f"expected a number to multiply, got {shown(node.plain())}") from None
+    try:
+        times, left = split(factor.value)
+    except UnitError:
+        times, left = 0.0, "?"
+    if left:
+        raise WordError(f"expected a plain factor such as 0.5, got {shown(factor.plain())}")
+    product = number * times
+    return Node(f"{product!r} {unit}" if unit else product, factor.place)
 
 
 def _set(tree: Node, name: str, value: Node, place: Place) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from mst_abm.errors import did_you_mean
 from mst_abm.model.definition import Compartment, InitialCells, Product
 from mst_abm.scenario.cells import counter_weights
-from mst_abm.scenario.context import Context
+from mst_abm.scenario.context import Context, share_of
 from mst_abm.scenario.document import Keys
 from mst_abm.scenario.patterns import Vocabulary, parse_product
 from mst_abm.scenario.problems import UnknownName, WordError
@@ -19,6 +19,7 @@ from mst_abm.scenario.schema import (
     LatticeSection,
     PlaceSection,
 )
+from mst_abm.scenario.shares import split
 from mst_abm.units import quantity, shown
 
 #: Dimensions of a lattice by the number of neighbours of a site.
@@ -253,6 +254,8 @@ def _read_item(context: Context, name: str, keys: Keys) -> InitialCells | None:
     if sum(weight for _, weight in species) <= 0:
         context.problems.add((*keys, "mix"), "expected weights that add up to more than 0")
         return None
+    for axis, shares in section.split.items():
+        species = split(context, species, axis, shares, (*keys, "split", axis))
     placement, spacing, radius = _read_placement(context, name, section, keys)
     measure, amount = _read_amount(context, name, section, placement, keys)
     counters = _read_counters(context, section, species, keys)
@@ -271,21 +274,6 @@ def _read_item(context: Context, name: str, keys: Keys) -> InitialCells | None:
         spacing=spacing,
         radius=radius,
     )
-
-
-def share_of(context: Context, name: str | None) -> float:
-    """The factor ``fraction_of`` names; ``rest_x`` is 1 - x."""
-    if name is None:
-        return 1.0
-    known = [*context.fractions, *(f"rest_{key}" for key in context.fractions)]
-    context.names["fractions"] = known
-    about = (("patient", "hla"), ("patient", "disease"), ("donor", "hla"), ("immunology",))
-    if any(context.problems.is_in_doubt(*keys) for keys in about):
-        return 1.0
-    context.known("fractions", name, "fraction")
-    if name in context.fractions:
-        return context.fractions[name]
-    return 1.0 - context.fractions[name.removeprefix("rest_")]
 
 
 def _read_amount(
