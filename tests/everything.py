@@ -67,6 +67,8 @@ compartments:
     patches: 2
     stands_for: 1 mm^3
   blood: {mixed: {}, stands_for: 5 L, share: marrow}
+reservoirs:
+  rare: {cells: "t[status=rest]", in: marrow, below: 2, above: 8, on: [empty, blast], at: {next_to: sinusoid}, switch: spare, source: p}
 initial:
   marrow:
     - {cells: sinusoid, place: {tubes: {spacing: 40 um, radius: 8 um}}}

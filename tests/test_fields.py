@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -27,7 +26,7 @@ from thresholds import FIELDS
 from worlds import MODES, booked, box, column, lattice, mixed, pictures, plain, rule, started, world
 
 import mst_abm
-from mst_abm.engine.diffusion import Diffusion, eigenvalues, transforms, weights
+from mst_abm.engine.diffusion import Diffusion, eigenvalues, weights
 from mst_abm.errors import ModelError, ScenarioError
 from mst_abm.model.definition import Shape
 from mst_abm.model.fields import usual_block
@@ -587,14 +586,6 @@ def test_check_says_how_far_a_field_reaches() -> None:
     assert "warning: fields.scent.block: expected blocks no wider than the 19 um" in check_text(
         load(fields={"scent": short})
     )
-
-
-def test_without_scipy_one_sentence_says_so(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.fft", None)
-    transforms.cache_clear()
-    with pytest.raises(ModelError, match=r"need the package scipy; .* 'mst-abm\[fields\]'"):
-        started(load())
-    started(load(fields={}, rules=[rule("move", "a", 1.0)]))
 
 
 def test_records_hold_fields_at_snapshots(tmp_path) -> None:

@@ -97,6 +97,13 @@ MISTAKES = [
     ("name: dies", "name: hits", "expected a name of its own, 'hits' is taken"),
     ("weight: 80 kg", "weight: 80 mg", "expected a weight"),
     ("identity: on", "identity: maybe", "expected on or off"),
+    ("below: 2,", "below: 20,", "expected more than 'below', 20 cells, got 8"),
+    ('rare: {cells: "t', 'rare: {cells: "tt', "unknown cell type or set 'tt'"),
+    ('rare: {cells: "t[status=rest]"', "rare: {cells: sinusoid", "got the static type 'sinusoid'"),
+    ('[status=rest]", in: marrow', '[status=rest]", in: marow', "unknown compartment 'marow'"),
+    ("on: [empty, blast], ", "on: [empty, blas], ", "unknown cell type or set 'blas'"),
+    ("at: {next_to: sinusoid}, switch", "at: {next_to: t}, switch", "expected a static cell type"),
+    ("above: 8,", "abov: 8,", "unknown key 'abov'; did you mean 'above'?"),
 ]
 
 

@@ -167,6 +167,10 @@ IFNG = {"arrested": Size(1, 0.113, error=0.30)}
 #: makes it 0.331, delta = 0.0228 / 0.462.
 TREG = {"woken": Size(1, 0.049, error=0.20)}
 
+#: Clonogenic cells over 24 d from some 60: death 20 % faster leaves 42 % fewer, a replicate has an sd of 0.38 at most. Bulk,
+#: amplifying and clonogenic blasts are looked at, and all together.
+CLONOGENIC = {"growth": Size(4, 1.1, error=0.20)}
+
 #: Counts that return earlier with help: 3.4 d (neutrophils), 1.25 d (platelets); a replicate's sd is 0.45 d, twice.
 HELPED = Size(4, 1.96, ci=10)
 
@@ -186,6 +190,11 @@ class Exposure:
 
 #: 10^8.3 in the mean-field study.
 GVHD = Exposure(4, lowest=8.0, highest=8.6, gain=1.0)
+
+
+#: Events drawn among patients against their probability: 0.2, or 0.5 of an exposure. A rate 10 % higher makes it 0.218, delta = 0.0176 / 0.4;
+#: an exposure 10 % higher 0.529, delta = 0.0295 / 0.5.
+BEFALLEN = {"rate": Size(1, 0.044, error=0.10), "exposure": Size(1, 0.059, error=0.10)}
 
 
 @dataclass(frozen=True)
@@ -249,6 +258,20 @@ DRAWN_CHAINS_CI = Chains(10, 30_000, error=0.50, power=0.60)
 EVENNESS = Size(50, 1.1)
 #: T cells activated in a day under a calcineurin inhibitor, of 4,000: 415 expected, sd 19.3; with a factor 45 % too large 583.
 DRUGS = {"activation": Size(1, 8.7, error=0.45)}
+#: Variance of a laboratory's counts; sd of a squared standard score is sqrt(2).
+OBSERVATION = {"counting error": Size(4, 0.141, error=0.2)}
 CONDITIONS = {
     "uncorrelated": 2**20,  # pairs; |r| < 5.16 / sqrt(n) = 0.005
+}
+
+#: Reservoirs. ``law``: mean of birth and death from five cells, sd 1.35 of the mean 3.35 (sqrt(variance) 4.7): 6 % of the death
+#: rate is 14 % of the mean, delta = 0.48 / 4.7. ``large``: two samples of some twenty cells that halve, relative sd 0.4; deaths
+#: 10 % faster lower the mean by a fifth. ``probes``: seven means over 20,000 probes. ``jump``: what handing over adds,
+#: sd a simulated cell, a tenth of one. ``seed``: a share of what a reservoir sends out.
+RESERVOIRS = {
+    "law": Size(3, 0.102, error=0.06),
+    "large": Size(4, 0.42, error=0.10),
+    "probes": Size(50, 1.0),
+    "jump": Size(1, 0.5),
+    "seed": Size(4, 0.5),
 }

@@ -21,20 +21,14 @@ from types import ModuleType
 
 import numpy as np
 
-from mst_abm.errors import ModelError
-
 SERIES_BELOW = 0.1  # where f2 by its formula would lose digits
 
 
 @functools.cache
 def transforms() -> ModuleType:
-    """scipy.fft, which nothing but fields needs."""
-    try:
-        import scipy.fft
-    except ImportError:
-        raise ModelError(
-            "fields in space need the package scipy; install it with: pip install 'mst-abm[fields]'."
-        ) from None
+    """scipy.fft, imported where a field is first solved: nothing else of a run needs it."""
+    import scipy.fft
+
     return scipy.fft
 
 

@@ -192,11 +192,28 @@ class CountReference:
 
 
 @dataclass(frozen=True)
+class Assay:
+    """How a laboratory measures an observable, every ``every_d`` days (0: never).
+
+    ``cells``: counted, of a share; ``volume``: of blood in which cells are counted, um^3, of a
+    density; 0: read without error. Below ``limit``, in the observable's unit, nothing is detected.
+    """
+
+    every_d: int = 1
+    cells: int = 0
+    volume: float = 0.0
+    limit: float = 0.0
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+
+@dataclass(frozen=True)
 class Observable:
     """What a laboratory reports: ``times`` the cells of ``count``, relative to its reference.
 
     With ``share_of`` the value is the share of the pattern's cells among those of another pattern
-    in the same compartment. With ``signal`` it is ``times`` the level of that signal.
+    in the same compartment. With ``signal`` it is ``times`` the level of that signal. ``observed``
+    says what of this truth is seen, and when.
     """
 
     name: str
@@ -207,6 +224,45 @@ class Observable:
     reference: str = ""
     number_class: NumberClass = "assumption"
     signal: str = ""
+    observed: Assay = Assay()
+
+
+@dataclass(frozen=True)
+class Risk:
+    """A part of a hazard: ``rate`` (1/h) times the shape of an observable, in the latter's unit."""
+
+    observable: str
+    shape: Shape
+    rate: float
+    rate_text: str
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """Something that can befall a patient as a whole, once.
+
+    With ``risks`` it comes at the rate of their sum. With ``exposure``, an observable that only grows,
+    it comes when that passes what the patient can bear, the log10 of which differs between patients:
+    normal with ``log10_median`` and ``log10_sd``; ``grades``: names with the log10 of the exposure
+    above that from which each holds.
+    """
+
+    name: str
+    risks: tuple[Risk, ...] = ()
+    exposure: str = ""
+    log10_median: float = 0.0
+    log10_sd: float = 1.0
+    grades: tuple[tuple[str, float], ...] = ()
+    is_fatal: bool = False
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the observables it follows from."""
+        return (self.exposure,) if self.exposure else tuple(r.observable for r in self.risks)
 
 
 @dataclass(frozen=True)
@@ -222,6 +278,21 @@ class Input:
 
 
 @dataclass(frozen=True)
+class EventYield:
+    """What events add to a signal: ``amount`` for every ``relative_to`` events in the whole body.
+
+    Events of the rules named; or, with a ``pattern``, one for each cell of it that is lost in
+    ``compartment`` by dying or by an act of another cell.
+    """
+
+    amount: float
+    relative_to: float
+    rules: tuple[str, ...] = ()
+    compartment: str = ""
+    pattern: Pattern | None = None
+
+
+@dataclass(frozen=True)
 class Signal:
     """A scalar shared by the whole body: ds/dt = input - clearance(s).
 
@@ -231,6 +302,8 @@ class Signal:
     metabolite: ds/dt = k (C / (C + saturates_at) - s), C the concentration of ``drug``, k = clearance;
                 k (C - s) where saturates_at is infinite
     switch/constant: dynamic with all rates zero, ``initial`` for ever.
+
+    ``events``: what happened in an exchange interval raises the level at the end of it.
     """
 
     name: str
@@ -248,6 +321,7 @@ class Signal:
     reference: str = ""
     number_class: NumberClass = "assumption"
     inputs: tuple[Input, ...] = ()
+    events: tuple[EventYield, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -297,6 +371,27 @@ class Compartment:
 
 
 @dataclass(frozen=True)
+class Reservoir:
+    """A class of cells too rare for a sample, held as a number of the whole body when it is.
+
+    The reservoir owns the class from when fewer than ``below`` simulated cells are left until more than
+    ``above`` would be there. ``probes``: ghosts that measure hazards, on random sites of pattern ``on``
+    (a vacant site unless stated) that fit ``at``; cells handed back take vacant sites that fit ``at``.
+    """
+
+    name: str
+    cells: Pattern
+    compartment: str
+    below: float
+    above: float
+    probes: int
+    on: Pattern
+    at: Modifier | None = None
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+
+@dataclass(frozen=True)
 class InitialCells:
     """Cells present at time zero.
 
@@ -326,4 +421,6 @@ class Model:
     signals: tuple[Signal, ...]
     compartments: tuple[Compartment, ...]
     initial: tuple[InitialCells, ...]
+    reservoirs: tuple[Reservoir, ...] = ()
+    hazards: tuple[Hazard, ...] = ()
     fields: tuple[Field, ...] = ()

@@ -12,13 +12,16 @@ from typing import NamedTuple
 
 from mst_abm.model.definition import (
     CountReference,
+    EventYield,
     Field,
+    Hazard,
     Model,
     Modifier,
     NumberClass,
     Outcome,
     Pattern,
     Product,
+    Reservoir,
     Rule,
     Shape,
     Signal,
@@ -46,7 +49,7 @@ def basis(number_class: NumberClass, reference: str) -> str:
 
 
 def read_back(model: Model) -> list[Sentence]:
-    """One sentence for each rule, then for each signal and field, in the order of the file."""
+    """One sentence for each rule, then for each signal, field, reservoir and hazard, in the order of the file."""
     every = tuple(compartment.name for compartment in model.compartments)
     units = {level.name: level.unit for level in (*model.signals, *model.fields)}
     rules = [
@@ -62,7 +65,15 @@ def read_back(model: Model) -> list[Sentence]:
         Sentence(f.name, field_sentence(f, spacing[f.compartment]), f.number_class, f.reference)
         for f in model.fields
     ]
-    return rules + signals + fields
+    reservoirs = [
+        Sentence(r.name, reservoir_sentence(r, model.rules), r.number_class, r.reference)
+        for r in model.reservoirs
+    ]
+    hazards = [
+        Sentence(hazard.name, hazard_sentence(hazard), hazard.number_class, hazard.reference)
+        for hazard in model.hazards
+    ]
+    return rules + signals + fields + reservoirs + hazards
 
 
 def describe(model: Model) -> list[str]:
@@ -71,7 +82,7 @@ def describe(model: Model) -> list[str]:
 
 
 def number_classes(model: Model) -> list[NumberClass]:
-    """The class of every number: one for each rule, modifier, bias, signal, field, input of a drug."""
+    """The class of every number: of rules, modifiers, biases, signals, inputs, fields, reservoirs, hazards."""
     found: list[NumberClass] = []
     for rule in model.rules:
         found.append(rule.number_class)
@@ -79,6 +90,9 @@ def number_classes(model: Model) -> list[NumberClass]:
         found += [factor.number_class or rule.number_class for factor in factors]
     for signal in model.signals:
         found += [signal.number_class, *(source.number_class for source in signal.inputs)]
+    found += [reservoir.number_class for reservoir in model.reservoirs]
+    for hazard in model.hazards:
+        found += [risk.number_class for risk in hazard.risks] or [hazard.number_class]
     found += [field.number_class for field in model.fields]
     return found
 
@@ -87,6 +101,48 @@ def count_assumptions(model: Model) -> tuple[int, int]:
     """(n, N): n of the N numbers of a model are assumptions."""
     classes = number_classes(model)
     return classes.count("assumption"), len(classes)
+
+
+def reservoir_sentence(reservoir: Reservoir, rules: Iterable[Rule] = ()) -> str:
+    """When a class is held at the scale of the body, and how its hazards are measured then.
+
+    ``rules``: of the model; said is which of them are left out meanwhile.
+    """
+    text = (
+        f"{reservoir.cells.text} of {reservoir.compartment} is held as a number of the whole body from "
+        f"fewer than {reservoir.below:g} simulated cells until there would be more than "
+        f"{reservoir.above:g}; "
+    )
+    if reservoir.at is None and reservoir.on.is_empty and not reservoir.on.terms:
+        sites = "vacant sites"
+    else:
+        sites = f"sites of {reservoir.on.text}"
+        if reservoir.at is not None:
+            sites += _site(reservoir.at)
+    text += f"{reservoir.probes} probes on {sites} see what its cells would see."
+    idle = [rule.name for rule in rules if _changes_others(reservoir, rule)]
+    return text + (f" Others do not feel it by {_and(repr(n) for n in idle)}." if idle else "")
+
+
+def _changes_others(reservoir: Reservoir, rule: Rule) -> bool:
+    """Whether cells of a class act on others by a rule, be it at its cost or at theirs."""
+    if rule.partner is None or (
+        rule.compartments and reservoir.compartment not in rule.compartments
+    ):
+        return False
+    mine = {term.type for term in reservoir.cells.terms}
+    actors, partners = ({t.type for t in p.terms} for p in (rule.actor, rule.partner))
+    first, second = zip(*(outcome.products for outcome in rule.outcomes), strict=True)
+    return bool(
+        (actors & mine and any(p.kind != "same" for p in second))
+        or (partners & mine and any(p.kind != "same" for p in first))
+    )
+
+
+def _site(at: Modifier) -> str:
+    if at.source == "site":
+        return f" next to {at.target}"
+    return f" at most {int(dict(at.shape.parameters)['at'])} sites from {at.target}"
 
 
 def rule_sentence(
@@ -273,6 +329,7 @@ def signal_sentence(signal: Signal, units: dict[str, str] | None = None) -> str:
     unit = "" if signal.unit == "1" else f" {signal.unit}"
     gains = [f"{signal.production:g}{unit}/h"] if signal.production else []
     gains += [f"{rate:g}{unit}/h {_reference(count)}" for rate, count in signal.yields]
+    gains += [f"{each.amount:g}{unit} {_events(each)}" for each in signal.events]
     for source in signal.inputs:
         inside = (units or {}).get(source.signal, "1")
         law = _shape(source.shape, "" if inside == "1" else inside)
@@ -290,6 +347,25 @@ def signal_sentence(signal: Signal, units: dict[str, str] | None = None) -> str:
     text += f", is made at {' plus '.join(gains)}" if gains else ""
     text += f", is cleared at {' plus '.join(losses)}" if losses else ""
     return text + "."
+
+
+def hazard_sentence(hazard: Hazard) -> str:
+    """A hazard without its name and source."""
+    end = "the patient dies" if hazard.is_fatal else "it befalls the patient"
+    if not hazard.exposure:
+        parts = [
+            f"{risk.rate_text} times {_shape(risk.shape, '')} of {risk.observable}"
+            # the basis of the first stands for the sentence
+            + (f" ({basis(risk.number_class, risk.reference)})" if i else "")
+            for i, risk in enumerate(hazard.risks)
+        ]
+        return f"{end} at {' plus '.join(parts)}."
+    grades = ", ".join(f"{name} from {above:g}" for name, above in hazard.grades)
+    return (
+        f"{end} when log10 of {hazard.exposure} passes what differs between patients, "
+        f"{hazard.log10_median:g} with standard deviation {hazard.log10_sd:g}"
+        + (f"; grades by log10 above it: {grades}." if grades else ".")
+    )
 
 
 def field_sentence(field: Field, spacing: float) -> str:
@@ -317,6 +393,15 @@ def _reference(count: CountReference) -> str:
     else:
         amount = f"{count.relative_to:.4g} cells"
     return f"for every {amount} of {count.pattern.text} in {count.compartment}"
+
+
+def _events(source: EventYield) -> str:
+    """Of what a signal is made event by event."""
+    is_one = source.relative_to == 1.0
+    number, s = ("", "") if is_one else (f"{source.relative_to:.4g} ", "s")
+    if source.pattern is not None:
+        return f"for every {number}death{s} of {source.pattern.text} in {source.compartment}"
+    return f"for every {number}event{s} of {_and(repr(name) for name in source.rules)}"
 
 
 def _and(words: Iterable[str]) -> str:

@@ -72,6 +72,7 @@ class Layout:
             "channel": header.n_channels,
             "change": len(header.stoichiometry),
             "given": len(header.given),
+            "reservoir": len(header.reservoirs.get("reservoir", ())),
             "endpoint": len(header.endpoints),
             **dict.fromkeys(GROWING, 0),
             **{
@@ -99,6 +100,7 @@ class Layout:
             ("species", header.species),
             ("compartments", header.compartments),
             ("events", header.channels),
+            ("reservoirs", header.reservoirs),
         ):
             for name, values in columns.items():
                 self._add(f"{group}/{name}", values)
@@ -124,6 +126,10 @@ class Layout:
             units |= {f"waiting/{name}": None for name in lattices}
         units["events/tally"] = None
         units |= {f"signals/{name}": unit for name, unit in header.signals.items()}
+        if header.reservoirs:
+            units |= {"reservoirs/is_owner": None, "reservoirs/events": None}
+            places = dict.fromkeys(header.reservoirs["compartment"])
+            units |= {f"{group}/{name}": None for name in places for group in ("held", "handed")}
         self.courses = {path: self._add(path, unit=unit) for path, unit in units.items()}
 
     def _create_snapshots(self) -> None:
@@ -144,10 +150,17 @@ class Layout:
         for column in ("endpoint", "unit", "description"):
             name = "name" if column == "endpoint" else column
             self._add(f"clinic/{column}", [getattr(e, name) for e in header.endpoints])
-        self._add("clinic/value", np.full((len(header.replicates), len(header.endpoints)), np.nan))
+        self._add("clinic/categories", ["|".join(e.categories) for e in header.endpoints])
+        for column in ("is_reported", "is_true"):
+            self._add(f"clinic/{column}", np.zeros(len(header.endpoints)))
+        for column in ("value", "true_value"):
+            nothing = np.full((len(header.replicates), len(header.endpoints)), np.nan)
+            self._add(f"clinic/{column}", nothing)
         self._add("observed/sample_time")
         for name, unit in header.observed.items():
             self._add(f"observed/{name}", unit=unit)
+        for name, unit in header.reported.items():
+            self._add(f"reported/{name}", unit=unit)
         for name in header.statistics:
             self._add(f"statistics/{name}", 0.0)
         self._add("digest", np.bytes_(b""))
