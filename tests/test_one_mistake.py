@@ -17,7 +17,23 @@ from mst_abm.cli import main
 from mst_abm.errors import Problem, ScenarioError
 from mst_abm.scenario import load_scenario, load_scenario_text, merging
 
-QUICKSTART = (Path(__file__).parent.parent / "configs" / "quickstart.yaml").read_text("utf-8")
+ROOT = Path(__file__).parent.parent
+
+
+def _with_its_cells(name: str, state: str) -> str:
+    """A scenario that begins with a state of the patient's model, with the cells written out."""
+    text = (ROOT / "configs" / f"{name}.yaml").read_text("utf-8")
+    model = (ROOT / "mst_abm" / "models" / "marrow.yaml").read_text("utf-8")
+    cells = model.partition(f"\n  {state}:\n    initial:\n")[2].partition("\n\n")[0]
+    assert f"start: {state}\n" in text and cells
+    return text.replace(f"start: {state}\n", "") + "\ninitial:\n" + dedent(cells, "    ") + "\n"
+
+
+def dedent(text: str, margin: str) -> str:
+    return "\n".join(line.removeprefix(margin) for line in text.splitlines())
+
+
+QUICKSTART = _with_its_cells("quickstart", "aml_at_diagnosis")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -263,6 +263,21 @@ class Input:
 
 
 @dataclass(frozen=True)
+class EventYield:
+    """What events add to a signal: ``amount`` for every ``relative_to`` events in the whole body.
+
+    Events of the rules named; or, with a ``pattern``, one for each cell of it that is lost in
+    ``compartment`` by dying or by an act of another cell.
+    """
+
+    amount: float
+    relative_to: float
+    rules: tuple[str, ...] = ()
+    compartment: str = ""
+    pattern: Pattern | None = None
+
+
+@dataclass(frozen=True)
 class Signal:
     """A scalar shared by the whole body: ds/dt = input - clearance(s).
 
@@ -272,6 +287,8 @@ class Signal:
     metabolite: ds/dt = k (C / (C + saturates_at) - s), C the concentration of ``drug``, k = clearance;
                 k (C - s) where saturates_at is infinite
     switch/constant: dynamic with all rates zero, ``initial`` for ever.
+
+    ``events``: what happened in an exchange interval raises the level at the end of it.
     """
 
     name: str
@@ -289,6 +306,7 @@ class Signal:
     reference: str = ""
     number_class: NumberClass = "assumption"
     inputs: tuple[Input, ...] = ()
+    events: tuple[EventYield, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -314,6 +332,27 @@ class Compartment:
     volume: float = 0.0
     share: float = 1.0
     site_fractions: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Reservoir:
+    """A class of cells too rare for a sample, held as a number of the whole body when it is.
+
+    The reservoir owns the class from when fewer than ``below`` simulated cells are left until more than
+    ``above`` would be there. ``probes``: ghosts that measure hazards, on random sites of pattern ``on``
+    (a vacant site unless stated) that fit ``at``; cells handed back take vacant sites that fit ``at``.
+    """
+
+    name: str
+    cells: Pattern
+    compartment: str
+    below: float
+    above: float
+    probes: int
+    on: Pattern
+    at: Modifier | None = None
+    reference: str = ""
+    number_class: NumberClass = "assumption"
 
 
 @dataclass(frozen=True)
@@ -347,3 +386,4 @@ class Model:
     compartments: tuple[Compartment, ...]
     initial: tuple[InitialCells, ...]
     hazards: tuple[Hazard, ...] = ()
+    reservoirs: tuple[Reservoir, ...] = ()

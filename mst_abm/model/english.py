@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from mst_abm.model.definition import (
     CountReference,
+    EventYield,
     Hazard,
     Model,
     Modifier,
@@ -19,6 +20,7 @@ from mst_abm.model.definition import (
     Outcome,
     Pattern,
     Product,
+    Reservoir,
     Rule,
     Shape,
     Signal,
@@ -60,7 +62,11 @@ def read_back(model: Model) -> list[Sentence]:
         Sentence(hazard.name, hazard_sentence(hazard), hazard.number_class, hazard.reference)
         for hazard in model.hazards
     ]
-    return rules + signals + hazards
+    reservoirs = [
+        Sentence(r.name, reservoir_sentence(r), r.number_class, r.reference)
+        for r in model.reservoirs
+    ]
+    return rules + signals + reservoirs + hazards
 
 
 def describe(model: Model) -> list[str]:
@@ -78,6 +84,7 @@ def number_classes(model: Model) -> list[NumberClass]:
         found += [signal.number_class, *(source.number_class for source in signal.inputs)]
     for hazard in model.hazards:
         found += [risk.number_class for risk in hazard.risks] or [hazard.number_class]
+    found += [reservoir.number_class for reservoir in model.reservoirs]
     return found
 
 
@@ -85,6 +92,28 @@ def count_assumptions(model: Model) -> tuple[int, int]:
     """(n, N): n of the N numbers of a model are assumptions."""
     classes = number_classes(model)
     return classes.count("assumption"), len(classes)
+
+
+def reservoir_sentence(reservoir: Reservoir) -> str:
+    """When a class is held at the scale of the body, and how its hazards are measured then."""
+    text = (
+        f"{reservoir.cells.text} of {reservoir.compartment} is held as a number of the whole body from "
+        f"fewer than {reservoir.below:g} simulated cells until there would be more than "
+        f"{reservoir.above:g}; "
+    )
+    if reservoir.at is None and reservoir.on.is_empty and not reservoir.on.terms:
+        sites = "vacant sites"
+    else:
+        sites = f"sites of {reservoir.on.text}"
+        if reservoir.at is not None:
+            sites += _site(reservoir.at)
+    return f"{text}{reservoir.probes} probes on {sites} see what its cells would see."
+
+
+def _site(at: Modifier) -> str:
+    if at.source == "site":
+        return f" next to {at.target}"
+    return f" at most {int(dict(at.shape.parameters)['at'])} sites from {at.target}"
 
 
 def rule_sentence(
@@ -257,6 +286,7 @@ def signal_sentence(signal: Signal, units: dict[str, str] | None = None) -> str:
     unit = "" if signal.unit == "1" else f" {signal.unit}"
     gains = [f"{signal.production:g}{unit}/h"] if signal.production else []
     gains += [f"{rate:g}{unit}/h {_reference(count)}" for rate, count in signal.yields]
+    gains += [f"{each.amount:g}{unit} {_events(each)}" for each in signal.events]
     for source in signal.inputs:
         inside = (units or {}).get(source.signal, "1")
         law = _shape(source.shape, "" if inside == "1" else inside)
@@ -301,6 +331,15 @@ def _reference(count: CountReference) -> str:
     else:
         amount = f"{count.relative_to:.4g} cells"
     return f"for every {amount} of {count.pattern.text} in {count.compartment}"
+
+
+def _events(source: EventYield) -> str:
+    """Of what a signal is made event by event."""
+    is_one = source.relative_to == 1.0
+    number, s = ("", "") if is_one else (f"{source.relative_to:.4g} ", "s")
+    if source.pattern is not None:
+        return f"for every {number}death{s} of {source.pattern.text} in {source.compartment}"
+    return f"for every {number}event{s} of {_and(repr(name) for name in source.rules)}"
 
 
 def _and(words: Iterable[str]) -> str:

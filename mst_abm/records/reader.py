@@ -232,10 +232,11 @@ class Run:
             members.setdefault(tuple(map(str, key)), []).append(i)
         return self._sums("events/tally", members)
 
-    def leukaemia_deaths(self) -> dict[str, np.ndarray]:
+    def leukaemia_deaths(self, *, in_reservoirs: bool = False) -> dict[str, np.ndarray]:
         """int64 (replicate, time) by rule: leukaemia cells lost since the previous record.
 
         Over all rules they are all cells lost. Cells that move to another place are none of them.
+        ``in_reservoirs``: cells of the body lost there, instead of simulated ones.
         """
         changes = self.stoichiometry
         is_blast = self.species["is_leukaemia"].astype(bool)[changes["species"]]
@@ -243,7 +244,7 @@ class Run:
         np.add.at(gained, changes["channel"][is_blast], changes["cells"][is_blast])
         is_fatal = (gained < 0) & ~np.isin(self.channels["verb"], ("leave", "arrive", "move"))
         lost: dict[str, np.ndarray] = {}
-        events = self.events()
+        events = self.reserve_events() if in_reservoirs else self.events()
         for channel in np.flatnonzero(is_fatal):
             rule, cells = (
                 str(self.channels["rule"][channel]),
@@ -261,6 +262,53 @@ class Run:
     def signal_units(self) -> dict[str, str]:
         """Unit of every signal."""
         return self._members("signals")
+
+    # ------------------------------------------------------------------ reservoirs
+
+    @cached_property
+    def reservoirs(self) -> dict[str, np.ndarray]:
+        """Columns reservoir, compartment, cells, below, above; none if the model has no reservoir."""
+        if "reservoirs" not in self._file:
+            return {}
+        return self._table("reservoirs", but=("is_member", "is_owner", "events"))
+
+    def held(self, compartment: str) -> np.ndarray:
+        """int64 (replicate, time, species): cells of the whole body in reservoirs, not among `counts`."""
+        self._check(compartment, self.compartment_names, "compartment")
+        if member_path(f"held/{compartment}") not in self._file:
+            return np.zeros_like(self.counts(compartment))
+        return self._course("held", compartment)
+
+    def handed(self, compartment: str) -> np.ndarray:
+        """int64 (replicate, time, species): simulated cells put into a compartment by reservoirs since the
+        previous record, less those taken out of it.
+        """
+        self._check(compartment, self.compartment_names, "compartment")
+        if member_path(f"handed/{compartment}") not in self._file:
+            return np.zeros_like(self.counts(compartment))
+        return self._course("handed", compartment)
+
+    def reserve_events(self) -> np.ndarray:
+        """int64 (replicate, time, channel): events of the whole body in reservoirs since the previous record."""
+        if "reservoirs" not in self._file:
+            return np.zeros_like(self.events())
+        return self._course("reservoirs", "events")
+
+    @cached_property
+    def is_reserved(self) -> np.ndarray:
+        """bool (replicate, time, reservoir): whether a class is in its reservoir."""
+        if "reservoirs" not in self._file:
+            return np.zeros((len(self.replicates), self.n_records, 0), bool)
+        return self._course("reservoirs", "is_owner").astype(bool)
+
+    def body_cells(self, reservoir: int) -> np.ndarray:
+        """float64 (replicate, time): cells of the whole body of a reservoir's class, wherever they are."""
+        place = str(self.reservoirs["compartment"][reservoir])
+        share = self.compartments["share"][self.compartment_names.index(place)]
+        mine = self._file["reservoirs/is_member"][reservoir].astype(bool)
+        return self.counts(place)[:, :, mine].sum(axis=2) / share + self.held(place)[
+            :, :, mine
+        ].sum(axis=2)
 
     # ------------------------------------------------------------------ agents
 

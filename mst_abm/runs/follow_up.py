@@ -34,7 +34,7 @@ class Samples:
     def take(self, laboratory: Laboratory, sim: Any) -> None:
         """Read a record."""
         if laboratory.names and sim.time_h >= len(self.daily) * DAY_H - 1e-9:
-            self.daily.append((sim.time_h, laboratory.read(sim.counts, sim.signals)))
+            self.daily.append((sim.time_h, laboratory.read(sim.cells, sim.signals)))
         if set(FINE).intersection(laboratory.names):
             levels = laboratory.read_levels(sim.signals)
             self.fine.append((sim.time_h, {name: levels[name] for name in FINE}))

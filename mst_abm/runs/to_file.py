@@ -142,6 +142,7 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
         reported={item.name: item.unit for item in scenario.observables if item.observed.every_d},
         statistics=tuple(sim.statistics),
         has_handover=len(compiled.model.compartments) > 1 or bool(scenario.infusions),
+        reservoirs=_reservoir_table(compiled),
         has_identity=bool(scenario.run.records_identity),
         n_records_expected=len(sim.record_times_h),
         attributes={
@@ -186,6 +187,21 @@ def _compartment_table(compartments: Any) -> dict[str, np.ndarray]:
         "spacing": np.array([c.spacing for c in compartments], "f8"),
         "volume": np.array([c.volume for c in compartments], "f8"),
         "share": np.array([c.share for c in compartments], "f8"),
+    }
+
+
+def _reservoir_table(compiled: Any) -> dict[str, np.ndarray]:
+    reservoirs = compiled.model.reservoirs
+    if not reservoirs:
+        return {}
+    members = [[matches(r.cells, s) for s in compiled.species] for r in reservoirs]
+    return {
+        "reservoir": np.array([r.name for r in reservoirs]),
+        "compartment": np.array([r.compartment for r in reservoirs]),
+        "cells": np.array([r.cells.text for r in reservoirs]),
+        "below": np.array([r.below for r in reservoirs], "f8"),
+        "above": np.array([r.above for r in reservoirs], "f8"),
+        "is_member": np.array(members, "u1"),
     }
 
 

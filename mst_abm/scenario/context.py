@@ -33,6 +33,10 @@ class Context:
     silent: set[str] = field(default_factory=set)
     #: Factors that ``fraction_of`` may name.
     fractions: dict[str, float] = field(default_factory=dict)
+    #: Those that nobody is there for: initial cells that name one are left out.
+    absent: set[str] = field(default_factory=set)
+    #: Rules whose events feed a signal, and where that is said.
+    events: list[tuple[Keys, str]] = field(default_factory=list)
     #: Cells that enter a lattice from its pool: (where said, compartment, product, reactant).
     entries: list[tuple[Keys, str, Product, Pattern | None]] = field(default_factory=list)
 
@@ -70,6 +74,21 @@ class Context:
             self.asked.add(self.known("switches", switch, "switch"))
             return self.switches.get(switch, True)
         return True
+
+
+def share_of(context: Context, name: str | None) -> float:
+    """The factor ``fraction_of`` names; ``rest_x`` is 1 - x."""
+    if name is None:
+        return 1.0
+    known = [*context.fractions, *(f"rest_{key}" for key in context.fractions)]
+    context.names["fractions"] = known
+    about = (("patient", "hla"), ("patient", "disease"), ("donor", "hla"), ("immunology",))
+    if any(context.problems.is_in_doubt(*keys) for keys in about):
+        return 1.0
+    context.known("fractions", name, "fraction")
+    if name in context.fractions:
+        return context.fractions[name]
+    return 1.0 - context.fractions[name.removeprefix("rest_")]
 
 
 def number_class(given: NumberClass | None, source: str) -> NumberClass:

@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SkipValidation,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -232,6 +233,18 @@ class ReferenceSection(Section):
     switch: Word | None = None
 
 
+class YieldSection(Section):
+    """What makes a signal: cells, by their number, or events, each by an amount."""
+
+    of: str | None = None
+    rate: Written | None = None
+    event: Words | None = Field(None, min_length=1, description="names of rules")
+    deaths: str | None = Field(None, description="compartment.cells")
+    amount: Written | None = None
+    relative_to: Written
+    switch: Word | None = None
+
+
 class SaturableSection(Section):
     max: Written
     half: Written
@@ -252,11 +265,12 @@ class SignalSection(Section):
     initial: Written = 0.0
     production: Written = 0.0
     clearance: Rate = 0.0
-    yields: list[ReferenceSection] = []
+    yields: list[YieldSection] = []
     cleared_by: list[ReferenceSection] = []
     saturable_clearance: SaturableSection | None = None
     metabolite: MetaboliteSection | None = None
     concentration_of: Word | None = None
+    fraction_of: Word | None = None
     switch: Word | None = None
     source: Word = Field(min_length=1)
     class_: Class | None = Field(None, alias="class")
@@ -400,8 +414,54 @@ class InitialSection(Section):
     fraction_of: Word | None = None
     counters: dict[Word, Any] = {}
     place: Any = "random"
+    times: Annotated[Number, Field(ge=0)] = Field(1.0, description="factor on the amount")
     switch: Word | None = None
     source: Word = ""
+
+
+def _mapping(value: object) -> object:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a mapping (key: value), got {shown(value)}")
+    return value
+
+
+#: Cells by compartment.
+Cells = dict[str, list[InitialSection] | dict[str, Number]]
+# checked item by item, where a mistake has an address
+LaterCells = Annotated[Cells, SkipValidation, BeforeValidator(_mapping)]
+#: Factors on cells, below a compartment or with its name before a dot.
+Factors = Annotated[
+    dict[str, Number | dict[str, Number]], SkipValidation, BeforeValidator(_mapping)
+]
+
+
+class StateSection(Section):
+    """A named patient: cells at time zero."""
+
+    like: Word | None = Field(None, description="the state that this one is made from")
+    initial: LaterCells = {}
+    times: Factors = Field({}, description="factors on what is there so far")
+    add: LaterCells = Field({}, description="cells beside these")
+    source: Word = ""
+
+
+class StartSection(Section):
+    state: Word | None = None
+    times: Factors = {}
+    add: LaterCells = {}
+
+
+class ReservoirSection(Section):
+    cells: Words = Field(min_length=1)
+    in_: Word = Field(alias="in")
+    below: Number = Field(20.0, ge=1, description="simulated cells, fewer go to the reservoir")
+    above: Number = Field(100.0, description="simulated cells, more come back")
+    probes: int = Field(256, ge=1, le=1_000_000)
+    on: Words | None = Field(None, min_length=1, description="sites of probes, empty if not said")
+    at: AtSection | None = None
+    switch: Word | None = None
+    source: Word = Field(min_length=1)
+    class_: Class | None = Field(None, alias="class")
 
 
 class SwitchSection(Section):
@@ -411,6 +471,7 @@ class SwitchSection(Section):
 class ImmunologySection(Section):
     alloreactive_full_mismatch: Share
     minor_antigen_share: Share
+    kir_share_per_ligand: Share = Field(0.0, description="of NK cells, for each missing ligand")
     source: Word = Field(min_length=1)
 
 
@@ -501,7 +562,10 @@ class FileSection(Section):
     drugs: dict[str, DrugSection] = {}
     rules: list[RuleSection] = []
     compartments: dict[str, CompartmentSection] = {}
-    initial: dict[str, list[InitialSection] | dict[str, Number]] = {}
+    reservoirs: dict[str, ReservoirSection] = {}
+    states: dict[str, StateSection] = {}
+    start: Word | StartSection | None = None
+    initial: Cells = {}
     switches: dict[str, Switch | SwitchSection] = {}
     patient_defaults: PatientSection | None = None
     immunology: ImmunologySection | None = None
@@ -515,7 +579,7 @@ class FileSection(Section):
 
 MODEL_SECTIONS = (
     "types", "sets", "switches", "signals", "observables", "hazards", "drugs", "rules",
-    "compartments", "initial", "patient_defaults", "immunology", "grafts",
+    "compartments", "reservoirs", "states", "initial", "patient_defaults", "immunology", "grafts",
 )  # fmt: skip
 
 
