@@ -15,7 +15,7 @@ def uniforms(seed: int, replicates: np.ndarray, name: str) -> np.ndarray:
     key = seed & 0xFFFFFFFF, seed >> 32
     found = []
     for replicate in replicates:
-        w0, w1, _, _ = rng.philox_words((which, 0, rng.BEFALLING << 28, int(replicate)), key)
+        w0, w1, _, _ = rng.philox_words((which, 0, rng.BEFALLING, int(replicate)), key)
         # 52 bits and a half: never 0, never 1
         found.append(((w0 >> 6) * 67108864.0 + (w1 >> 6) + 0.5) * 2.0**-52)
     return np.array(found)

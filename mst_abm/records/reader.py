@@ -334,6 +334,16 @@ class Run:
         columns = {name: group[name][rows] for name in names if name in group}
         return Snapshot(float(frame["time"]), int(frame["replicate"]), columns)
 
+    def field(self, name: str) -> np.ndarray:
+        """float64 (frame, patch, z, y, x): levels of a field by block, at every snapshot."""
+        self._check(name, list(self.field_units), "field")
+        return self._file[member_path(f"fields/{name}")][: self.n_snapshots]
+
+    @cached_property
+    def field_units(self) -> dict[str, str]:
+        """Unit of every field."""
+        return self._members("fields")
+
     # ------------------------------------------------------------------ clinic
 
     @cached_property
@@ -443,7 +453,7 @@ class Run:
         return {
             str(dataset.attrs.get("name", name)): str(dataset.attrs["units"])
             for name, dataset in items
-            if name not in coordinates
+            if name not in coordinates and "units" in dataset.attrs
         }
 
     def _table(self, group: str, but: tuple[str, ...] = ()) -> dict[str, np.ndarray]:

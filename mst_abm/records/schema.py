@@ -109,6 +109,7 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset("snapshots/birth_h", ("cell",), "f8", "h", "time of birth", True),
     Dataset("snapshots/clone", ("cell",), "i8", "1", "number of the founder", True),
     Dataset("snapshots/generation", ("cell",), "i4", "1", "divisions since the founder", True),
+    Dataset("fields/<field>", ("frame", "patch_of_<field>", "z_of_<field>", "y_of_<field>", "x_of_<field>"), "f8", "<unit of the field>", "level of every block of every patch at the time of the snapshot; attribute compartment: where", True),
     # what was given to the patient
     Dataset("given/name", ("given",), TEXT, "1", "drug or infusion"),
     Dataset("given/start", ("given",), "f8", "h", "start"),
@@ -146,6 +147,7 @@ ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("mst_abm", "version of this package"),
     ("numpy", "version"),
     ("numba", "version"),
+    ("scipy", "version, empty if it is not installed; the bits of fields may hang on it"),
     ("h5py", "version, with that of HDF5"),
     ("python", "version"),
     ("git_commit", "commit of the source tree, empty if installed from a package"),
@@ -238,13 +240,22 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class FieldBlocks:
+    """Where a field is: ``shape`` are patches, then blocks of each along z, y, x."""
+
+    unit: str
+    compartment: str
+    shape: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
 class Header:
     """Everything that is known when a run starts; names follow the tables above.
 
     ``species`` and ``channels`` and ``compartments`` are columns by name. ``species`` holds
-    "species", "type", "is_static", "is_leukaemia" and one column per axis. ``reservoirs``: columns too, none
-    without. ``signals``, ``observed`` and ``reported`` map names to units. ``stoichiometry`` has rows (channel, compartment, species, cells
-    gained per event). Nothing can be added to a file once a run writes to it, so every name is declared here.
+    "species", "type", "is_static", "is_leukaemia" and one column per axis. ``reservoirs``: columns too, none without.
+    ``signals``, ``observed`` and ``reported`` map names to units. ``stoichiometry`` has rows (channel, compartment,
+    species, cells gained per event). Nothing can be added to a file once a run writes to it, so every name is declared here.
     """
 
     name: str
@@ -263,6 +274,7 @@ class Header:
     statistics: tuple[str, ...] = ()
     given: tuple[Given, ...] = ()
     reservoirs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fields: Mapping[str, FieldBlocks] = field(default_factory=dict)
     has_identity: bool = False
     has_handover: bool = False
     n_records_expected: int = 1

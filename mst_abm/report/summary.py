@@ -80,6 +80,7 @@ def _cells(run: Run) -> list[str]:
 def _reservoirs(run: Run) -> list[str]:
     """What became of classes that were, or are, too rare for the sample."""
     lines = []
+    kinds = dict(zip(run.compartment_names, run.compartments["kind"], strict=True))
     for i, name in enumerate(run.reservoirs.get("reservoir", ())):
         cells = run.body_cells(i)
         is_apart = run.is_reserved[:, :, i]
@@ -88,12 +89,14 @@ def _reservoirs(run: Run) -> list[str]:
         parts = []
         if is_below.any():
             rest = f" in {is_below.sum()} of {len(cells)}" if not is_below.all() else ""
-            parts.append(f"below patch resolution{rest}: {_median(cells[is_below, -1])} cells")
+            is_lattice = kinds[run.reservoirs["compartment"][i]] == "lattice"
+            words = "below patch resolution" if is_lattice else "too few for the sample"
+            parts.append(f"{words}{rest}: {_median(cells[is_below, -1])} cells")
         if is_gone.any():
             parts.append("extinct" + (f" in {is_gone.sum()} of {len(cells)}" * (len(cells) > 1)))
         if not is_apart[:, -1].all():
             is_back = ~is_apart[:, -1] & is_apart.any(axis=1)
-            words = "back in the patches" if is_back.any() else "in the patches"
+            words = "back in the sample" if is_back.any() else "in the sample"
             parts.append(f"{words}: {_median(cells[~is_apart[:, -1], -1])} cells")
         low = duration(float(np.median(run.times_h[cells.argmin(axis=1)])))
         parts.append(f"lowest {_median(cells.min(axis=1))} at {low}")

@@ -19,7 +19,7 @@ from mst_abm.clinic.laboratory import Laboratory
 from mst_abm.model.definition import Observable
 from mst_abm.model.english import count_assumptions
 from mst_abm.model.species import matches
-from mst_abm.records.schema import Endpoint, Given, Header
+from mst_abm.records.schema import Endpoint, FieldBlocks, Given, Header
 from mst_abm.records.writer import RunWriter
 from mst_abm.runs.follow_up import Samples, read_endpoints
 
@@ -141,6 +141,7 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
         observed={item.name: item.unit for item in scenario.observables},
         reported={item.name: item.unit for item in scenario.observables if item.observed.every_d},
         statistics=tuple(sim.statistics),
+        fields=_field_table(sim),
         has_handover=len(compiled.model.compartments) > 1 or bool(scenario.infusions),
         reservoirs=_reservoir_table(compiled),
         has_identity=bool(scenario.run.records_identity),
@@ -203,6 +204,12 @@ def _reservoir_table(compiled: Any) -> dict[str, np.ndarray]:
         "above": np.array([r.above for r in reservoirs], "f8"),
         "is_member": np.array(members, "u1"),
     }
+
+
+def _field_table(sim: Any) -> dict[str, FieldBlocks]:
+    fields = sim.compiled.model.fields
+    shapes = {name: levels.shape for name, levels in sim.field_levels().items()} if fields else {}
+    return {f.name: FieldBlocks(f.unit, f.compartment, shapes[f.name]) for f in fields}
 
 
 def _channel_table(tallies: Any) -> dict[str, np.ndarray]:

@@ -31,6 +31,9 @@ class Context:
     units: dict[str, str] = field(default_factory=dict)
     #: Signals that are switched off; modifiers that read one are off too.
     silent: set[str] = field(default_factory=set)
+    #: The same of fields.
+    field_units: dict[str, str] = field(default_factory=dict)
+    silent_fields: set[str] = field(default_factory=set)
     #: Factors that ``fraction_of`` may name.
     fractions: dict[str, float] = field(default_factory=dict)
     #: Those that nobody is there for: initial cells that name one are left out.
@@ -67,12 +70,13 @@ class Context:
         return self.known("compartments", name, "compartment"), cells
 
     def is_on(self, switch: str | None, keys: Keys) -> bool:
-        """Whether what hangs on a switch is in the model."""
+        """Whether what hangs on a switch is in the model; ``not x`` hangs on x being off."""
         if switch is None:
             return True
+        name = switch.removeprefix("not ").strip()
         with self.problems.at(*keys, "switch"):
-            self.asked.add(self.known("switches", switch, "switch"))
-            return self.switches.get(switch, True)
+            self.asked.add(self.known("switches", name, "switch"))
+            return self.switches.get(name, True) == (name == switch)
         return True
 
 

@@ -18,6 +18,7 @@ from mst_abm.scenario.schema import (
     LatticeSection,
     PlaceSection,
 )
+from mst_abm.scenario.shares import split
 from mst_abm.units import quantity, shown
 
 #: Dimensions of a lattice by the number of neighbours of a site.
@@ -250,6 +251,8 @@ def _read_item(context: Context, name: str, keys: Keys) -> InitialCells | None:
     if sum(weight for _, weight in species) <= 0:
         context.problems.add((*keys, "mix"), "expected weights that add up to more than 0")
         return None
+    for axis, shares in section.split.items():
+        species = split(context, species, axis, shares, (*keys, "split", axis))
     placement, spacing, radius = _read_placement(context, name, section, keys)
     measure, amount = _read_amount(context, name, section, placement, keys)
     counters = _read_counters(context, section, species, keys)

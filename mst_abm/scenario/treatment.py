@@ -192,7 +192,9 @@ def _per_names(context: Context, graft: str | None) -> list[str]:
 
 def read_fractions(context: Context, patient: Patient | None, donor: Donor | None) -> None:
     """The factors that ``fraction_of`` may name: of T and NK cells, and shares of the disease."""
-    for key, value in (patient.disease if patient else {}).items():
+    usual = context.raw("patient_defaults", "disease")
+    shares = usual if isinstance(usual, dict) else {}
+    for key, value in (shares | (patient.disease if patient else {})).items():
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
             context.fractions[key] = float(value)
     foreign = {}
