@@ -43,7 +43,7 @@ def run(tmp_path_factory):
 
 
 def uniform(replicate: int, name: str) -> float:
-    w0, w1, *_ = block(SEED, replicate, 0, 0, zlib.crc32(name.encode()), 15)
+    w0, w1, *_ = block(SEED, replicate, 0, 2**28 - 1, zlib.crc32(name.encode()), 15)
     return ((w0 >> 6) * 2**26 + (w1 >> 6) + 0.5) / 2**52
 
 
