@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mst_abm.clinic.hla import mismatch, shared_haplotypes
+from mst_abm.clinic.hla import kir_ligands, mismatch, missing_ligands, shared_haplotypes
 
 HOST = ["A*02:01", "A*24:02", "B*40:01", "B*15:01", "DRB1*09:01", "DRB1*15:01"]
 CHILD = ["A*02:01", "A*11:01", "B*40:01", "B*46:01", "DRB1*09:01", "DRB1*08:03"]
@@ -52,3 +52,55 @@ def test_coarser_typing_decides_and_only_shared_loci_count() -> None:
 def test_unreadable_typing_is_refused(alleles: list[str]) -> None:
     with pytest.raises(ValueError, match="expected"):
         mismatch(alleles, HOST)
+
+
+@pytest.mark.parametrize(
+    ("allele", "ligands"),
+    [
+        ("C*07:02", {"C1"}),
+        ("C*03:04", {"C1"}),
+        ("C*04:01", {"C2"}),
+        ("C*06:02", {"C2"}),
+        ("C*16:01", {"C1"}),
+        ("C*16:02", {"C2"}),
+        ("A*24:02", {"Bw4"}),
+        ("A*02:01", set()),
+        ("A*11:01", {"A3/A11"}),
+        ("A*03", {"A3/A11"}),
+        ("B*44:02", {"Bw4"}),
+        ("B*15:01", set()),
+        ("B*15:17", {"Bw4"}),
+        ("B*46:01", {"C1"}),
+        ("DRB1*15:01", set()),
+    ],
+)
+def test_ligands_of_inhibitory_receptors(allele: str, ligands: set[str]) -> None:
+    assert kir_ligands(allele) == ligands
+
+
+C1_C1 = ["A*02:01", "B*07:02", "C*07:02", "C*03:04"]
+C1_C2 = ["A*02:01", "B*07:02", "C*07:02", "C*06:02"]
+
+
+def test_missing_ligands_have_a_direction() -> None:
+    # cells of who has both ligands are not inhibited by who has one; the other way round they are
+    assert missing_ligands(C1_C2, C1_C1) == ("C2",)
+    assert missing_ligands(C1_C1, C1_C2) == ()
+    assert missing_ligands(C1_C2, C1_C2) == ()
+
+
+def test_only_what_is_typed_in_both_can_be_missing() -> None:
+    without_c = [a for a in C1_C1 if not a.startswith("C")]
+    assert missing_ligands(C1_C2, without_c) == ()
+    # HLA-B*46 carries C1: without HLA-B nobody knows that C1 is missing
+    c2_c2 = ["C*04:01", "C*06:02"]
+    assert missing_ligands(["C*07:02", "C*04:01"], c2_c2) == ()
+    assert missing_ligands(["B*07:02", "C*07:02", "C*04:01"], ["B*07:02", *c2_c2]) == ("C1",)
+    assert missing_ligands(["B*07:02", "C*07:02", "C*04:01"], ["B*46:01", *c2_c2]) == ()
+    assert missing_ligands(["A*24:02", "B*07:02"], ["A*02:01", "B*07:02"]) == ("Bw4",)
+    assert missing_ligands(["A*24:02"], ["A*02:01"]) == ()
+
+
+def test_a_receptor_for_the_ligand_is_needed_where_receptors_are_typed() -> None:
+    assert missing_ligands(C1_C2, C1_C1, ["KIR2DL1*003", "2DL3"]) == ("C2",)
+    assert missing_ligands(C1_C2, C1_C1, ["2DL3"]) == ()

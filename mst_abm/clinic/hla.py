@@ -80,6 +80,57 @@ def mismatch(host: Iterable[str], donor: Iterable[str]) -> Mismatch:
     )
 
 
+#: Ligands of inhibitory receptors of NK cells (KIR), with the receptor genes that see them.
+RECEPTORS = {"C1": ("2DL2", "2DL3"), "C2": ("2DL1",), "Bw4": ("3DL1",), "A3/A11": ("3DL2",)}
+#: Loci that carry a ligand; it is known to be missing only where all of them are typed.
+CARRIERS = {"C1": ("B", "C"), "C2": ("C",), "Bw4": ("A", "B"), "A3/A11": ("A",)}
+#: Families of alleles by ligand, and alleles that differ from their family (asparagine or lysine 80 of HLA-C).
+_C2 = ("02", "04", "05", "06", "15", "17", "18")
+_OTHER_C = ("03:07", "03:15", "07:07", "07:09", "12:04", "12:05", "15:07", "16:02")
+_BW4_A = ("23", "24", "25", "32")
+_BW4_B = ("13", "27", "37", "38", "44", "47", "49", "51", "52", "53", "57", "58", "59")
+_BW4_B15 = ("15:13", "15:16", "15:17", "15:23", "15:24")
+_C1_B = ("46:01", "73:01")
+
+
+def kir_ligands(allele: str) -> frozenset[str]:
+    """Ligands of inhibitory KIR that an allele carries: of C1, C2, Bw4 and A3/A11."""
+    locus, fields = parse_allele(allele)
+    family, name = fields[0], ":".join(fields)
+    found = set()
+    if locus == "C":
+        found.add("C2" if (family in _C2) != (name in _OTHER_C) else "C1")
+    elif locus == "A":
+        found |= {"Bw4"} if family in _BW4_A else set()
+        found |= {"A3/A11"} if family in ("03", "11") else set()
+    elif locus == "B":
+        found |= {"Bw4"} if family in _BW4_B or name in _BW4_B15 else set()
+        found |= {"C1"} if name in _C1_B else set()
+    return frozenset(found)
+
+
+def missing_ligands(
+    of: Iterable[str], on: Iterable[str], receptors: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Ligands that one person has and another lacks: NK cells of the first may kill cells of the second.
+
+    Only ligands whose loci are typed in both count. ``receptors``: KIR genes of the first, as
+    "KIR2DL1" or "2DL1"; where some are given, a ligand counts only with a receptor for it.
+    """
+    of, on = tuple(of), tuple(on)
+    own = frozenset[str]().union(*(kir_ligands(allele) for allele in of))
+    there = frozenset[str]().union(*(kir_ligands(allele) for allele in on))
+    typed = set(_loci(of)) & set(_loci(on))
+    genes = {str(gene).strip().removeprefix("KIR").split("*")[0] for gene in receptors}
+    return tuple(
+        ligand
+        for ligand, seen_by in RECEPTORS.items()
+        if ligand in own - there
+        and typed.issuperset(CARRIERS[ligand])
+        and (not genes or genes.intersection(seen_by))
+    )
+
+
 def shared_haplotypes(host: Iterable[str], donor: Iterable[str]) -> int:
     """How many haplotypes the two can share: 2 identical, 1 at least one allele at every locus, 0.
 

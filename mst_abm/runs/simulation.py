@@ -29,10 +29,17 @@ from mst_abm.errors import EngineError, ModelError
 from mst_abm.model.compile import compile_model
 from mst_abm.model.geometry import coordinates
 from mst_abm.model.species import resolve
+from mst_abm.runs.fields import SpreadingFields
 from mst_abm.runs.initial import build_items
 from mst_abm.runs.reservoirs import Reservoirs
 from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
-from mst_abm.runs.timetable import given_levels, multiples, run_edges, signal_inputs
+from mst_abm.runs.timetable import (
+    event_yields,
+    given_levels,
+    multiples,
+    run_edges,
+    signal_inputs,
+)
 from mst_abm.scenario.definition import Scenario
 from mst_abm.units import quantity
 
@@ -99,6 +106,8 @@ class Simulation:
         self._edges = run_edges(scenario, self.compiled)
         check_addresses(self.geometry, len(self._edges) - 1)
         self._plan_levels()
+        #: What one event of each tally adds to each signal; empty where none does.
+        self._yields = event_yields(self.compiled)
         self._populate(items)
         # threads share out bodies, or the tiles of one body after another
         cuts = is_tiled(self.geometry)
@@ -117,6 +126,11 @@ class Simulation:
         self.tiled = (
             TiledPatches(self.tables, self.geometry, self.threads, scenario.run.window_h)
             if cuts
+            else None
+        )
+        self._fields = (
+            SpreadingFields(self.compiled, self.tables, self.geometry)
+            if scenario.model.fields
             else None
         )
         self.time_h = 0.0
@@ -176,6 +190,7 @@ class Simulation:
             n_fields=len(compiled.fields),
             slots=slots,
             has_reservoirs=bool(compiled.model.reservoirs),
+            levels=[f.initial for f in compiled.model.fields],
         )
         masks = [[s.type == kind for s in compiled.species] for _, kind in compiled.fields]
         sites = [int(p["last"] - p["first"]) for p in geo.patches]
@@ -236,20 +251,42 @@ class Simulation:
             self._edges = np.insert(self._edges, at, goal)
             self._plan_levels()
         while self._interval < at:
-            most = 1 if self.reservoirs else WINDOWS_PER_CALL
+            is_watched = bool(self.reservoirs or self._fields) or self._yields.any()
+            most = 1 if is_watched else WINDOWS_PER_CALL
             stop = min(self._next_event(), at, self._interval + most)
             self.state.body.signals[:] += self._inputs[self._interval]
             self.reservoirs.begin(self._interval + 1)
+            levels = self._spread_fields()
+            before = self.state.body.tally.copy() if self._yields.any() else None
             self._run_windows(self._interval, stop)
+            self.state.levels = levels
+            if before is not None:
+                self._feed_signals(self.state.body.tally - before)
             self.reservoirs.end(self._interval + 1, *self._edges[stop - 1 : stop + 1])
             self._interval = stop
             self.time_h = float(self._edges[stop])
             self._apply_events()
 
+    def _spread_fields(self) -> tuple[np.ndarray, ...]:
+        """Fields through the coming interval; their levels at its end."""
+        if self._fields is None:
+            return ()
+        begin, end = self._edges[self._interval : self._interval + 2]
+        return self._fields.spread(self.state, float(end - begin))
+
     def _plan_levels(self) -> None:
         """Levels of drugs in every interval, and what they add to other signals there."""
         self._given = given_levels(self.scenario, self.compiled.given_signals, self._edges)
         self._inputs = signal_inputs(self.compiled, self._given, self._edges)
+
+    def _feed_signals(self, events: np.ndarray) -> None:
+        """Add to signals what the events of an interval, (replicate, channel), give them.
+
+        One channel after another, so that a body's sum does not hang on how many are in the batch.
+        """
+        for channel, signal in np.argwhere(self._yields):
+            amount = self._yields[channel, signal]
+            self.state.body.signals[:, signal] += amount * events[:, channel]
 
     def _next_event(self) -> int:
         """The next interval at whose start cells come in, are reset, or a drug adds to a signal."""
@@ -441,6 +478,12 @@ class Simulation:
                 if signal.kind == "drug":
                     levels[:, i] = 0.0
         return levels
+
+    def field_levels(self, replicate: int = 0) -> dict[str, np.ndarray]:
+        """Levels of every field now: float64 (patch, z, y, x) by block, of one replicate."""
+        names = [field.name for field in self.compiled.model.fields]
+        levels = [levels[replicate].copy() for levels in self.state.levels]
+        return dict(zip(names, levels, strict=True))
 
     @property
     def statistics(self) -> dict[str, float]:

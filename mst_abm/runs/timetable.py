@@ -14,9 +14,11 @@ import numpy as np
 from mst_abm.clinic.pharmacokinetics import concentration
 from mst_abm.engine.signals import NODE, NODE_WEIGHT
 from mst_abm.engine.tables import NODES
+from mst_abm.model.channels import Tally
 from mst_abm.model.compile import CompiledModel
-from mst_abm.model.definition import Signal
+from mst_abm.model.definition import Pattern, Signal
 from mst_abm.model.laws import evaluate
+from mst_abm.model.species import matches
 from mst_abm.scenario.definition import Scenario
 
 MERGED_H = 1e-9
@@ -31,9 +33,10 @@ def multiples(step: float, until: float) -> np.ndarray:
 
 
 def needs_exchange(compiled: CompiledModel) -> bool:
-    """Whether anything passes between spaces or signals at edges."""
+    """Whether anything passes between spaces, signals, fields or reservoirs at edges."""
     model = compiled.model
-    return bool(model.signals) or len(model.compartments) > 1 or bool(model.reservoirs)
+    has_levels = bool(model.signals or model.fields or model.reservoirs)
+    return has_levels or len(model.compartments) > 1
 
 
 def run_edges(scenario: Scenario, compiled: CompiledModel) -> np.ndarray:
@@ -101,6 +104,39 @@ def _metabolite(
             s = s * kept[w, n] + gain[w, n]
             result[w, n] = s
     return result
+
+
+def event_yields(compiled: CompiledModel) -> np.ndarray:
+    """What one simulated event adds to each signal.
+
+    Returns
+    -------
+    float64, shape (tallies, signals)
+    """
+    places = {c.name: i for i, c in enumerate(compiled.model.compartments)}
+    gained = np.zeros((len(compiled.tallies), len(compiled.model.signals)))
+    for i, signal in enumerate(compiled.model.signals):
+        for source in signal.events:
+            for t, tally in enumerate(compiled.tallies):
+                place = places[tally.compartment]
+                share = compiled.model.compartments[place].share
+                number = float(tally.rule in source.rules)
+                if source.pattern is not None and source.compartment == tally.compartment:
+                    number = _lost(compiled, tally, place, source.pattern)
+                gained[t, i] += number * source.amount / source.relative_to / share
+    return gained
+
+
+def _lost(compiled: CompiledModel, tally: Tally, place: int, pattern: Pattern) -> int:
+    """Cells of a pattern that an event takes away by death, not by a change or a journey."""
+    if tally.verb not in ("die", "contact", "paracrine"):
+        return 0
+    gain = sum(
+        n
+        for where, species, n in tally.changes
+        if where == place and matches(pattern, compiled.species[species])
+    )
+    return max(-gain, 0)
 
 
 def signal_inputs(compiled: CompiledModel, levels: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -31,8 +31,15 @@ class Context:
     units: dict[str, str] = field(default_factory=dict)
     #: Signals that are switched off; modifiers that read one are off too.
     silent: set[str] = field(default_factory=set)
+    #: The same of fields.
+    field_units: dict[str, str] = field(default_factory=dict)
+    silent_fields: set[str] = field(default_factory=set)
     #: Factors that ``fraction_of`` may name.
     fractions: dict[str, float] = field(default_factory=dict)
+    #: Those that nobody is there for: initial cells that name one are left out.
+    absent: set[str] = field(default_factory=set)
+    #: Rules whose events feed a signal, and where that is said.
+    events: list[tuple[Keys, str]] = field(default_factory=list)
     #: Cells that enter a lattice from its pool: (where said, compartment, product, reactant).
     entries: list[tuple[Keys, str, Product, Pattern | None]] = field(default_factory=list)
 
@@ -63,13 +70,29 @@ class Context:
         return self.known("compartments", name, "compartment"), cells
 
     def is_on(self, switch: str | None, keys: Keys) -> bool:
-        """Whether what hangs on a switch is in the model."""
+        """Whether what hangs on a switch is in the model; ``not x`` hangs on x being off."""
         if switch is None:
             return True
+        name = switch.removeprefix("not ").strip()
         with self.problems.at(*keys, "switch"):
-            self.asked.add(self.known("switches", switch, "switch"))
-            return self.switches.get(switch, True)
+            self.asked.add(self.known("switches", name, "switch"))
+            return self.switches.get(name, True) == (name == switch)
         return True
+
+
+def share_of(context: Context, name: str | None) -> float:
+    """The factor ``fraction_of`` names; ``rest_x`` is 1 - x."""
+    if name is None:
+        return 1.0
+    known = [*context.fractions, *(f"rest_{key}" for key in context.fractions)]
+    context.names["fractions"] = known
+    about = (("patient", "hla"), ("patient", "disease"), ("donor", "hla"), ("immunology",))
+    if any(context.problems.is_in_doubt(*keys) for keys in about):
+        return 1.0
+    context.known("fractions", name, "fraction")
+    if name in context.fractions:
+        return context.fractions[name]
+    return 1.0 - context.fractions[name.removeprefix("rest_")]
 
 
 def number_class(given: NumberClass | None, source: str) -> NumberClass:

@@ -176,7 +176,7 @@ def add_effects(
     for drug in context.names["drugs"]:
         for keys, _ in _written_effects(context, drug):
             reader.read(drug, keys, found if drug in given else _Found())
-    reader.refuse_unknown_rules()
+    reader.refuse_unknown_rules(context.events)
     rules = tuple(_multiplied(rule, found) for rule in (*rules, *found.rules))
     looked_at = {m.target for rule in rules for m in rule.modifiers if m.source == "signal"}
     extra = [s for s in levels.signals.values() if s.drug in given or s.name in looked_at]
@@ -332,14 +332,14 @@ class _Reader:
                 )
                 found.modifiers.append((name, modifier))
 
-    def refuse_unknown_rules(self) -> None:
-        """Complain about rules to be multiplied that no list and no drug has."""
+    def refuse_unknown_rules(self, more: list[tuple[Keys, str]]) -> None:
+        """Complain about rules to be multiplied, or counted, that no list and no drug has."""
         problems = self.context.problems
         written = self.context.raw("rules")
         n_rules = len(written) if isinstance(written, list) else 0
         if any(problems.is_in_doubt("rules", i, "name") for i in range(n_rules)):
             return
-        for keys, name in self._wanted:
+        for keys, name in (*self._wanted, *more):
             with problems.at(*keys):
                 if name not in self.rules:
                     tail = did_you_mean(name, self.rules)

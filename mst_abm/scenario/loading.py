@@ -13,6 +13,8 @@ from mst_abm.scenario.context import Context
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.document import Node, read_file, read_text, write
 from mst_abm.scenario.effects import add_effects, read_levels
+from mst_abm.scenario.fields import read_fields
+from mst_abm.scenario.hazards import read_hazards
 from mst_abm.scenario.merging import find_file, merge, shipped_models
 from mst_abm.scenario.observables import read_observables
 from mst_abm.scenario.problems import WordError
@@ -21,6 +23,7 @@ from mst_abm.scenario.rules import check_entries, read_rules
 from mst_abm.scenario.schema import MODEL_SECTIONS, SwitchSection, _on_or_off
 from mst_abm.scenario.signals import read_signals, read_units
 from mst_abm.scenario.spaces import read_compartments, read_initial
+from mst_abm.scenario.states import read_states
 from mst_abm.scenario.treatment import (
     Protocol,
     read_donor,
@@ -33,8 +36,8 @@ from mst_abm.units import shown
 
 #: Sections that map names to definitions.
 MAPPINGS = (
-    "types", "sets", "switches", "signals", "observables", "drugs", "compartments", "reservoirs",
-    "grafts",
+    "types", "sets", "switches", "signals", "fields", "observables", "hazards", "drugs",
+    "compartments", "reservoirs", "grafts", "states",
 )  # fmt: skip
 
 __all__ = ["load_scenario", "load_scenario_text", "shipped_models"]
@@ -84,13 +87,16 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     read_compartments(context)
     drugs = read_drugs(context)
     read_units(context)
+    patient, donor = read_patient(context), read_donor(context)
+    read_fractions(context, patient, donor)
     signals = read_signals(context)
+    fields = read_fields(context)
     levels = read_levels(context)
     rules = read_rules(context)
     rules, signals = add_effects(context, rules, signals, levels)
     observables = read_observables(context)
-    patient, donor = read_patient(context), read_donor(context)
-    read_fractions(context, patient, donor)
+    hazards = read_hazards(context, observables)
+    read_states(context)
     initial = read_initial(context)
     reservoirs = read_reservoirs(context)
     protocol = Protocol(context, run, drugs, patient, donor)
@@ -105,6 +111,8 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         compartments=tuple(context.compartments.values()),
         initial=initial,
         reservoirs=reservoirs,
+        hazards=hazards,
+        fields=fields,
     )
     given = context.raw("name")
     resolved = _resolved(tree)
@@ -123,6 +131,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         resolved_text=write(resolved),
         model_text=write({k: v for k, v in resolved.items() if k in MODEL_SECTIONS}),
         path=path,
+        start=str(context.raw("start", "state") or ""),
     )
 
 
@@ -139,6 +148,7 @@ def _refuse_idle_switches(context: Context) -> None:
 
 def _resolved(tree: Node) -> dict[str, Any]:
     plain = tree.plain()
+    plain.pop("states", None)  # the one begun with has become `initial`
     order = ("name", "note", *MODEL_SECTIONS, "patient", "donor", "protocol", "run")
     return {key: plain[key] for key in order if plain.get(key) is not None}
 

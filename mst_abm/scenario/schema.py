@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SkipValidation,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -58,6 +59,11 @@ def _scalar(value: object) -> object:
     return value
 
 
+def _every(value: object) -> object:
+    """Hours between samples; 0 stands for the word never."""
+    return 0.0 if value == "never" else quantity(value, "time")
+
+
 def _texts(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -68,6 +74,7 @@ Length = Annotated[float, Measured("length")]
 Volume = Annotated[float, Measured("volume")]
 Density = Annotated[float, Measured("density")]
 Concentration = Annotated[float, Measured("concentration")]
+Diffusion = Annotated[float, Measured("diffusion")]
 MolarMass = Annotated[float, Measured("molar mass")]
 Number = Annotated[float, Measured("number")]
 Share = Annotated[float, Measured("fraction")]
@@ -166,6 +173,7 @@ class ModifierSection(Section):
     site: Word | None = None
     distance: Word | None = None
     counter: Word | None = None
+    field: Word | None = None
     within: int = Field(1, ge=1, le=5, description="range of near, in sites")
     shape: ShapeSection
     switch: Word | None = None
@@ -182,6 +190,15 @@ class AtSection(Section):
 class EmitSection(Section):
     to: str
     yield_: Number = Field(alias="yield")
+
+
+class BiasSection(Section):
+    field: Word
+    strength: float = Field(ge=-1.0, le=1.0, description="below 0: away from it")
+    half: Written = Field(description="gradient at which the bias is half of strength")
+    switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
+    source: Word = ""
 
 
 class OutcomeSection(Section):
@@ -213,6 +230,7 @@ class RuleSection(Section):
     counters: dict[Word, Any] = {}
     place: Any = None
     swap_with: Words | None = Field(None, min_length=1)
+    biased_by: BiasSection | None = None
     within: int = Field(1, ge=1, le=5)
     at: AtSection | None = None
     emit: EmitSection | None = None
@@ -223,6 +241,18 @@ class RuleSection(Section):
 class ReferenceSection(Section):
     of: str
     rate: Written
+    relative_to: Written
+    switch: Word | None = None
+
+
+class YieldSection(Section):
+    """What makes a signal: cells, by their number, or events, each by an amount."""
+
+    of: str | None = None
+    rate: Written | None = None
+    event: Words | None = Field(None, min_length=1, description="names of rules")
+    deaths: str | None = Field(None, description="compartment.cells")
+    amount: Written | None = None
     relative_to: Written
     switch: Word | None = None
 
@@ -247,11 +277,46 @@ class SignalSection(Section):
     initial: Written = 0.0
     production: Written = 0.0
     clearance: Rate = 0.0
-    yields: list[ReferenceSection] = []
+    yields: list[YieldSection] = []
     cleared_by: list[ReferenceSection] = []
     saturable_clearance: SaturableSection | None = None
     metabolite: MetaboliteSection | None = None
     concentration_of: Word | None = None
+    fraction_of: Word | None = None
+    switch: Word | None = None
+    source: Word = Field(min_length=1)
+    class_: Class | None = Field(None, alias="class")
+
+
+class ObservedSection(Section):
+    """How a laboratory measures an observable."""
+
+    every: Annotated[float, BeforeValidator(_every), WithJsonSchema(_WRITTEN)] = Field(
+        24.0, description="whole days, or never"
+    )
+    cells_counted: int | None = Field(None, ge=1, description="of a share")
+    volume_counted: Volume | None = Field(None, description="of blood, of a density")
+    limit: Written | None = Field(None, description="below it nothing is detected")
+    source: Word = Field(min_length=1)
+    class_: Class | None = Field(None, alias="class")
+
+
+class FieldYieldSection(Section):
+    of: str
+    rate: Written
+    relative_to: Density
+    switch: Word | None = None
+
+
+class FieldSection(Section):
+    unit: Word = "1"
+    in_: Word = Field(alias="in", description="a lattice")
+    block: int | None = Field(None, ge=1, description="side of a block in sites")
+    diffusion: Diffusion
+    decay: Rate = 0.0
+    initial: Written = 0.0
+    production: Written = 0.0
+    yields: list[FieldYieldSection] = []
     switch: Word | None = None
     source: Word = Field(min_length=1)
     class_: Class | None = Field(None, alias="class")
@@ -263,9 +328,35 @@ class ObservableSection(Section):
     relative_to: Written | None = None
     share_of: str | None = None
     times: Number = 1.0
+    observed: ObservedSection | None = None
     switch: Word | None = None
     source: Word = Field(min_length=1)
     class_: Class | None = Field(None, alias="class")
+
+
+class RiskSection(Section):
+    observable: Word
+    rate: Rate
+    shape: ShapeSection
+    switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
+    source: Word = Field(min_length=1)
+
+
+class HazardSection(Section):
+    """What can befall the patient: at the rate of ``risks``, or when an exposure passes what he can bear."""
+
+    risks: list[RiskSection] | None = Field(None, min_length=1)
+    exposure: Word | None = Field(None, description="an observable that only grows")
+    log10_median: float | None = None
+    log10_sd: Annotated[float, Field(gt=0)] | None = None
+    grades: dict[Word, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="log10 of the exposure above what the patient can bear"
+    )
+    fatal: Switch = False
+    switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
+    source: Word = ""
 
 
 class LawSection(ShapeSection):
@@ -355,9 +446,45 @@ class InitialSection(Section):
     fraction: Share | None = None
     fraction_of: Word | None = None
     counters: dict[Word, Any] = {}
+    split: dict[Word, dict[Word, Written]] = Field(
+        {}, description="shares of the cells that have another value of an axis"
+    )
     place: Any = "random"
+    times: Annotated[Number, Field(ge=0)] = Field(1.0, description="factor on the amount")
     switch: Word | None = None
     source: Word = ""
+
+
+def _mapping(value: object) -> object:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a mapping (key: value), got {shown(value)}")
+    return value
+
+
+#: Cells by compartment.
+Cells = dict[str, list[InitialSection] | dict[str, Number]]
+# checked item by item, where a mistake has an address
+LaterCells = Annotated[Cells, SkipValidation, BeforeValidator(_mapping)]
+#: Factors on cells, below a compartment or with its name before a dot.
+Factors = Annotated[
+    dict[str, Number | dict[str, Number]], SkipValidation, BeforeValidator(_mapping)
+]
+
+
+class StateSection(Section):
+    """A named patient: cells at time zero."""
+
+    like: Word | None = Field(None, description="the state that this one is made from")
+    initial: LaterCells = {}
+    times: Factors = Field({}, description="factors on what is there so far")
+    add: LaterCells = Field({}, description="cells beside these")
+    source: Word = ""
+
+
+class StartSection(Section):
+    state: Word | None = None
+    times: Factors = {}
+    add: LaterCells = {}
 
 
 class ReservoirSection(Section):
@@ -380,6 +507,7 @@ class SwitchSection(Section):
 class ImmunologySection(Section):
     alloreactive_full_mismatch: Share
     minor_antigen_share: Share
+    kir_share_per_ligand: Share = Field(0.0, description="of NK cells, for each missing ligand")
     source: Word = Field(min_length=1)
 
 
@@ -465,12 +593,16 @@ class FileSection(Section):
     types: dict[str, TypeSection | None] = {}
     sets: dict[str, list[str]] = {}
     signals: dict[str, SignalSection] = {}
+    fields: dict[str, FieldSection] = {}
     observables: dict[str, ObservableSection] = {}
+    hazards: dict[str, HazardSection] = {}
     drugs: dict[str, DrugSection] = {}
     rules: list[RuleSection] = []
     compartments: dict[str, CompartmentSection] = {}
     reservoirs: dict[str, ReservoirSection] = {}
-    initial: dict[str, list[InitialSection] | dict[str, Number]] = {}
+    states: dict[str, StateSection] = {}
+    start: Word | StartSection | None = None
+    initial: Cells = {}
     switches: dict[str, Switch | SwitchSection] = {}
     patient_defaults: PatientSection | None = None
     immunology: ImmunologySection | None = None
@@ -483,8 +615,8 @@ class FileSection(Section):
 
 
 MODEL_SECTIONS = (
-    "types", "sets", "switches", "signals", "observables", "drugs", "rules", "compartments",
-    "reservoirs", "initial", "patient_defaults", "immunology", "grafts",
+    "types", "sets", "switches", "signals", "fields", "observables", "hazards", "drugs", "rules",
+    "compartments", "reservoirs", "states", "initial", "patient_defaults", "immunology", "grafts",
 )  # fmt: skip
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from mst_abm.errors import UnitError
-from mst_abm.model.definition import CountReference, Signal
-from mst_abm.scenario.context import Context, number_class
+from mst_abm.model.definition import CountReference, EventYield, Signal
+from mst_abm.scenario.context import Context, number_class, share_of
 from mst_abm.scenario.document import Keys
 from mst_abm.scenario.modifiers import is_unit
 from mst_abm.scenario.patterns import parse_pattern
 from mst_abm.scenario.problems import WordError
-from mst_abm.scenario.schema import ReferenceSection, SignalSection
+from mst_abm.scenario.schema import ReferenceSection, SignalSection, YieldSection
 from mst_abm.units import factor, quantity, quantity_in, shown, split
 
 PLASMA_UNIT = "umol/L"
@@ -65,7 +65,12 @@ def _read_signal(context: Context, name: str) -> Signal | None:
                 values[key] = quantity_in(written, wanted)
             if values[key] < 0 or (key == "saturable_half" and values[key] == 0):
                 raise WordError(f"expected a number of 0 or more, got {shown(written)}")
-    yields = _read_references(context, section.yields, unit, (*keys, "yields"))
+    if section.fraction_of is not None:
+        with context.problems.at(*keys, "fraction_of"):
+            if "initial" in section.model_fields_set:
+                raise WordError("expected 'initial' or 'fraction_of', got both")
+            values["initial"] = share_of(context, section.fraction_of)
+    yields, events = _read_yields(context, section.yields, unit, (*keys, "yields"))
     clearances = _read_references(context, section.cleared_by, None, (*keys, "cleared_by"))
     return Signal(
         name=name,
@@ -80,6 +85,7 @@ def _read_signal(context: Context, name: str) -> Signal | None:
         saturable_half=values.get("saturable_half", 1.0),
         reference=section.source,
         number_class=number_class(section.class_, section.source),
+        events=events,
     )
 
 
@@ -163,27 +169,88 @@ def _read_references(
     context: Context, sections: list[ReferenceSection], unit: str | None, keys: Keys
 ) -> tuple[tuple[float, CountReference], ...]:
     """Terms in numbers of cells; ``unit`` of the signal for yields, None for clearances."""
-    found = []
+    read = (_read_term(context, s.of, s.rate, s, unit, (*keys, i)) for i, s in enumerate(sections))
+    return tuple(term for term in read if term is not None)
+
+
+def _read_term(
+    context: Context,
+    of: str,
+    written: object,
+    section: ReferenceSection | YieldSection,
+    unit: str | None,
+    keys: Keys,
+) -> tuple[float, CountReference] | None:
+    """One term in numbers of cells; None where it is off or has a mistake."""
+    rate, reference = None, None
+    with context.problems.at(*keys, "rate"):
+        rate = per_hour(written, unit) if unit is not None else quantity(written, "rate")
+        if rate < 0:
+            raise WordError(f"expected a rate of 0 or more, got {shown(written)}")
+    with context.problems.at(*keys, "of"):
+        place, cells = context.place(of)
+        pattern = parse_pattern(cells, context.vocabulary)
+        with context.problems.at(*keys, "relative_to"):
+            measure, amount = relative_to(context, section.relative_to, place)
+            reference = CountReference(place, pattern, measure, amount)  # type: ignore[arg-type]
+    is_on = context.is_on(section.switch, keys)
+    return (rate, reference) if is_on and rate is not None and reference is not None else None
+
+
+def _read_yields(
+    context: Context, sections: list[YieldSection], unit: str, keys: Keys
+) -> tuple[tuple[tuple[float, CountReference], ...], tuple[EventYield, ...]]:
+    """What cells make of a signal all the time, and what events add to it."""
+    terms: list[tuple[float, CountReference]] = []
+    events: list[EventYield] = []
     for i, section in enumerate(sections):
         here = (*keys, i)
-        rate, reference = None, None
-        with context.problems.at(*here, "rate"):
-            is_yield = unit is not None
-            rate = (
-                per_hour(section.rate, unit or "1") if is_yield else quantity(section.rate, "rate")
-            )
-            if rate < 0:
-                raise WordError(f"expected a rate of 0 or more, got {shown(section.rate)}")
-        with context.problems.at(*here, "of"):
-            place, cells = context.place(section.of)
+        source = context.problems.one_of(here, section, ("of", "event", "deaths"), "one")
+        if not source:
+            continue
+        needed, other = ("rate", "amount") if source == "of" else ("amount", "rate")
+        if getattr(section, other) is not None:
+            message = f"expected '{needed}' beside {source}, got '{other}'"
+            context.problems.add((*here, other), message, at_key=True)
+        elif getattr(section, needed) is None:
+            message = f"missing '{needed}' beside {source}"
+            context.problems.add(here, message, of=[(*here, needed)])
+        elif source == "of":
+            term = _read_term(context, section.of or "", section.rate, section, unit, here)
+            terms += [term] if term is not None else []
+        else:
+            event = _read_event(context, section, unit, here)
+            events += [event] if event is not None else []
+    return tuple(terms), tuple(events)
+
+
+def _read_event(
+    context: Context, section: YieldSection, unit: str, keys: Keys
+) -> EventYield | None:
+    """What events add; names of rules are looked up when all rules are known."""
+    amount = relative = None
+    place, pattern = "", None
+    with context.problems.at(*keys, "amount"):
+        amount = quantity_in(section.amount, unit)
+        if amount < 0:
+            raise WordError(f"expected an amount of 0 or more, got {shown(section.amount)}")
+    if section.deaths is not None:
+        with context.problems.at(*keys, "deaths"):
+            place, cells = context.place(section.deaths)
             pattern = parse_pattern(cells, context.vocabulary)
-            with context.problems.at(*here, "relative_to"):
-                measure, amount = relative_to(context, section.relative_to, place)
-                reference = CountReference(place, pattern, measure, amount)  # type: ignore[arg-type]
-        is_on = context.is_on(section.switch, here)
-        if is_on and rate is not None and reference is not None:
-            found.append((rate, reference))
-    return tuple(found)
+    with context.problems.at(*keys, "relative_to"):
+        measure, relative = relative_to(context, section.relative_to, "")
+        if measure != "cells":
+            raise WordError(
+                f'expected a number such as "1e9 cells", got {shown(section.relative_to)}'
+            )
+    is_list = isinstance(context.raw(*keys, "event"), list)
+    for j, name in enumerate(section.event or []):
+        context.events.append(((*keys, "event", j) if is_list else (*keys, "event"), name))
+    is_on = context.is_on(section.switch, keys)
+    if not is_on or amount is None or relative is None or (section.deaths and pattern is None):
+        return None
+    return EventYield(amount, relative, tuple(section.event or []), place, pattern)
 
 
 def relative_to(context: Context, written: object, place: str) -> tuple[str, float]:

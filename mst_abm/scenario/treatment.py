@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mst_abm.clinic.hla import mismatch
+from mst_abm.clinic.hla import mismatch, missing_ligands
 from mst_abm.clinic.patient import Donor, Patient
 from mst_abm.clinic.pharmacokinetics import Drug
 from mst_abm.clinic.protocol import (
@@ -18,7 +18,7 @@ from mst_abm.clinic.protocol import (
     repeats,
 )
 from mst_abm.model.definition import Product
-from mst_abm.scenario.context import Context
+from mst_abm.scenario.context import Context, share_of
 from mst_abm.scenario.definition import Run
 from mst_abm.scenario.document import Keys
 from mst_abm.scenario.problems import WordError, known_keys, not_yet
@@ -34,7 +34,7 @@ from mst_abm.scenario.schema import (
     Section,
     SetSection,
 )
-from mst_abm.scenario.spaces import parse_species, share_of
+from mst_abm.scenario.spaces import parse_species
 from mst_abm.units import quantity, quantity_in, shown
 
 
@@ -191,8 +191,10 @@ def _per_names(context: Context, graft: str | None) -> list[str]:
 
 
 def read_fractions(context: Context, patient: Patient | None, donor: Donor | None) -> None:
-    """The factors that ``fraction_of`` may name: hvg and gvh, and shares of the disease."""
-    for key, value in (patient.disease if patient else {}).items():
+    """The factors that ``fraction_of`` may name: of T and NK cells, and shares of the disease."""
+    usual = context.raw("patient_defaults", "disease")
+    shares = usual if isinstance(usual, dict) else {}
+    for key, value in (shares | (patient.disease if patient else {})).items():
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
             context.fractions[key] = float(value)
     foreign = {}
@@ -203,9 +205,13 @@ def read_fractions(context: Context, patient: Patient | None, donor: Donor | Non
     ):
         with context.problems.at(who, "hla"):
             foreign[who] = _checked_alleles(alleles)
+    kir_hvg = kir_gvh = 0
     if len(foreign) == 2:
         result = mismatch(foreign["patient"], foreign["donor"])
         hvg_share, gvh_share = result.hvg_fraction, result.gvh_fraction
+        hosts, donors = (tuple(who.kir) if who else () for who in (patient, donor))
+        kir_hvg = len(missing_ligands(foreign["patient"], foreign["donor"], hosts))
+        kir_gvh = len(missing_ligands(foreign["donor"], foreign["patient"], donors))
     if context.raw("immunology") is None:
         return
     section = context.problems.check(ImmunologySection, ("immunology",))
@@ -213,6 +219,17 @@ def read_fractions(context: Context, patient: Patient | None, donor: Donor | Non
     least = section.minor_antigen_share if section else 0.0
     context.fractions["hvg"] = max(least, full * hvg_share)
     context.fractions["gvh"] = max(least, full * gvh_share)
+    if donor is None and not _infuses(context):
+        context.fractions |= {"hvg": 0.0, "gvh": 0.0}
+        context.absent |= {"hvg", "gvh"}
+    per_ligand = section.kir_share_per_ligand if section else 0.0
+    context.fractions["kir_hvg"] = min(1.0, per_ligand * kir_hvg)
+    context.fractions["kir_gvh"] = min(1.0, per_ligand * kir_gvh)
+
+
+def _infuses(context: Context) -> bool:
+    lines = context.raw("protocol")
+    return isinstance(lines, list) and any(isinstance(x, dict) and "infuse" in x for x in lines)
 
 
 def _checked_alleles(alleles: tuple[str, ...]) -> tuple[str, ...]:
