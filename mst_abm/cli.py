@@ -186,6 +186,41 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 
 
 @main.command()
+@_file
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
+@click.option("--patients", type=click.IntRange(1), help="How many, instead of the trial's.")
+@click.option("--arm", "arms", multiple=True, help="Only this arm. Repeatable.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+def trial(
+    file: Path, output: Path | None, patients: int | None, arms: tuple[str, ...], workers: int
+) -> None:
+    """Send the same virtual patients through every arm and compare with what was observed.
+
+    Writes one record per patient and arm and a table endpoints.csv. Run again, it does only what is
+    missing.
+    """
+    from mst_abm.report.targets import targets_text
+    from mst_abm.runs.trial import TABLE, run_trial
+    from mst_abm.scenario.trial import load_trial
+
+    plan = load_trial(file)
+    known = [arm.name for arm in plan.arms]
+    for name in arms:
+        if name not in known:
+            raise click.BadParameter(
+                f"expected one of {', '.join(known)}, got {name}", param_hint="--arm"
+            )
+    folder = output or Path(plan.name)
+    with _Count(plan.name, "patient") as progress:
+        found = run_trial(
+            plan, folder, patients=patients, arms=arms, workers=workers, progress=progress
+        )
+    click.echo(targets_text(plan, found), nl=False)
+    click.echo(f"table: {folder / TABLE}")
+    click.echo("A research instrument; nothing here is advice on treating patients.")
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of scenario and model files, for editors."""
     import json
@@ -238,6 +273,25 @@ class _Bar:
         rate = progress.n_events / max(progress.seconds, 1e-9)
         self._bar.set_postfix_str(f"{progress.n_cells:,} cells, {rate:.3g} events/s", refresh=False)
         self._bar.update(progress.time_h / 24 - self._bar.n)
+
+
+class _Count:
+    """A progress bar over things done, with the time left."""
+
+    def __init__(self, name: str, unit: str) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(desc=name, unit=unit, file=sys.stderr, disable=None)
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        return self.update
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self, done: int, total: int) -> None:
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
 
 
 def _show(path: Path) -> None:

@@ -156,6 +156,11 @@ class FakeSimulation:
         return (self._replicates[:, None] + np.arange(n)[None, :] * steps).astype("i8")
 
     @property
+    def cells(self):
+        """Without reservoirs what the sample shows is what is in it."""
+        return self.counts
+
+    @property
     def counts(self):
         n = len(SPECIES)
         return {"marrow": self._ramp(n), "blood": self._ramp(n, 2)}

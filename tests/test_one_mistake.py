@@ -17,7 +17,23 @@ from mst_abm.cli import main
 from mst_abm.errors import Problem, ScenarioError
 from mst_abm.scenario import load_scenario, load_scenario_text, merging
 
-QUICKSTART = (Path(__file__).parent.parent / "configs" / "quickstart.yaml").read_text("utf-8")
+ROOT = Path(__file__).parent.parent
+
+
+def _with_its_cells(name: str, state: str) -> str:
+    """A scenario that begins with a state of the patient's model, with the cells written out."""
+    text = (ROOT / "configs" / f"{name}.yaml").read_text("utf-8")
+    model = (ROOT / "mst_abm" / "models" / "marrow.yaml").read_text("utf-8")
+    cells = model.partition(f"\n  {state}:\n    initial:\n")[2].partition("\n\n")[0]
+    assert f"start: {state}\n" in text and cells
+    return text.replace(f"start: {state}\n", "") + "\ninitial:\n" + dedent(cells, "    ") + "\n"
+
+
+def dedent(text: str, margin: str) -> str:
+    return "\n".join(line.removeprefix(margin) for line in text.splitlines())
+
+
+QUICKSTART = _with_its_cells("quickstart", "aml_at_diagnosis")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,6 +119,15 @@ IN_QUICKSTART = [
     ("fat, fraction: 0.01", "fat, fraction: 1.01", "between 0 and 1"),
     ("[0, 0.5339, ", "[0.5339, ", "expected 11 weights of 0 or more, for 0 to 10"),
     ("divisions_left: [0, 0.5339", "divisons_left: [0, 0.5339", "has no counter 'divisons_left'"),
+    (
+        "split: {class_i:",
+        "split: {clas_i:",
+        "'blast' has no axis 'clas_i'; did you mean 'class_i'?",
+    ),
+    ("{low: class_i_low}", "{lo: class_i_low}", "axis 'class_i' of 'blast' has no value 'lo'"),
+    ("low: class_i_low", "low: clas_i_low", "unknown fraction 'clas_i_low'; did you mean"),
+    ("low: class_i_low", "low: 0.7, normal: 0.5", "shares that add up to at most 1, got 1.2"),
+    ("low: class_i_low", "low: 3 um", "expected a fraction such as"),
     ("fraction_of: hvg", "fraction_of: hvgg", "unknown fraction 'hvgg'; did you mean 'hvg'?"),
     ("spacing: 80 um", "spacing: 80 mg", "expected a length such as"),
     ("tubes: {", "tube: {", "unknown key 'tube'; did you mean 'tubes'?"),

@@ -45,6 +45,7 @@ ARRIVING = 4  # when a waiting cell lands on a patch of many tiles
 ROUTING = 5  # patch a cell homes to
 COUNTING = 6  # first of eight: product (0, 1) and operation (0..3) that draws a counter
 LANDING = 14  # sites a waiting cell tries
+RESERVING = 15  # reservoirs: sites of probes, events, hand-over
 
 BLOCK = 128  # candidates drawn together
 TWO_M31 = 2.0**-31

@@ -83,7 +83,13 @@ def counted(tab, body, r, i):
     for s in range(1, tab.n_species):
         if mask[s]:
             total += row[s]
-    return total * tab.count_terms[i].rate
+    cells = np.float64(total)
+    if body.held.shape[2] > 1:
+        held = body.held[r, tab.count_terms[i].compartment]
+        for s in range(1, tab.n_species):
+            if mask[s]:
+                cells += held[s]
+    return cells * tab.count_terms[i].rate
 
 
 @kernel

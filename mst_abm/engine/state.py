@@ -154,6 +154,7 @@ def make_state(
     signals: np.ndarray,
     n_fields: int,
     slots: np.ndarray,
+    has_reservoirs: bool = False,
 ) -> State:
     """State of empty bodies.
 
@@ -194,6 +195,7 @@ def make_state(
         node_signals=np.zeros((n, NODES + 1, len(tab.signals))),
         present=np.zeros((n, tab.n_compartments, tab.n_species), np.bool_),
         births=np.zeros((n, geo.n_units + 1), np.int64),
+        held=np.zeros((n, *((tab.n_compartments, tab.n_species) if has_reservoirs else (1, 1)))),
     )
     depth = 16 if has_flow else 1
     return State(

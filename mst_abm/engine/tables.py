@@ -360,6 +360,9 @@ class Body(NamedTuple):
     node_signals: np.ndarray  # (R, NODES + 1, G) f8 within and at the end of it
     present: np.ndarray  # (R, M, S) b1 species that have been there in this window
     births: np.ndarray  # (R, U + 1) i8 ordinals of identities in this window
+    held: (
+        np.ndarray
+    )  # (R, M, S) f8 cells of the sample that reservoirs stand for; (R, 1, 1) without
 
 
 class Border(NamedTuple):

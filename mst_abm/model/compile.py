@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mst_abm.engine import tables as T
+from mst_abm.engine.reserves import Reserves
 from mst_abm.engine.tables import Geometry, Tables
 from mst_abm.model.channels import Arrival, Channel, ChannelSet, Entry, Source, Tally
 from mst_abm.model.definition import CountReference, Model, Product, Signal
 from mst_abm.model.geometry import Tiling, build_geometry
 from mst_abm.model.laws import Factors, Layout, LocalModifiers, Patterns, Updates
+from mst_abm.model.reserves import build_reserves, reservoir_sites
 from mst_abm.model.species import EMPTY, Species, reachable_species
 
 
@@ -32,6 +34,7 @@ class CompiledModel:
     layout: Layout
     updates: Updates  # programs of initial and infused cells may be added before a run
     nominal_rates: np.ndarray  # of tries at time zero, 1/h, by row
+    reserves: Reserves
 
     @property
     def species_names(self) -> list[str]:
@@ -217,6 +220,7 @@ def compile_model(
         LocalModifiers(patterns, layout),
     )
     channel_set.finish()
+    sites = reservoir_sites(channel_set)
     n_species, n_compartments = len(species), len(model.compartments)
     n_rows = n_species * n_compartments
     given = [s for s in model.signals if s.kind != "dynamic"]
@@ -252,6 +256,7 @@ def compile_model(
         layout,
         channel_set.updates,
         nominal,
+        build_reserves(channel_set, sites),
     )
 
 

@@ -177,11 +177,28 @@ class CountReference:
 
 
 @dataclass(frozen=True)
+class Assay:
+    """How a laboratory measures an observable, every ``every_d`` days (0: never).
+
+    ``cells``: counted, of a share; ``volume``: of blood in which cells are counted, um^3, of a
+    density; 0: read without error. Below ``limit``, in the observable's unit, nothing is detected.
+    """
+
+    every_d: int = 1
+    cells: int = 0
+    volume: float = 0.0
+    limit: float = 0.0
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+
+@dataclass(frozen=True)
 class Observable:
     """What a laboratory reports: ``times`` the cells of ``count``, relative to its reference.
 
     With ``share_of`` the value is the share of the pattern's cells among those of another pattern
-    in the same compartment. With ``signal`` it is ``times`` the level of that signal.
+    in the same compartment. With ``signal`` it is ``times`` the level of that signal. ``observed``
+    says what of this truth is seen, and when.
     """
 
     name: str
@@ -192,6 +209,7 @@ class Observable:
     reference: str = ""
     number_class: NumberClass = "assumption"
     signal: str = ""
+    observed: Assay = Assay()
 
 
 @dataclass(frozen=True)
@@ -279,6 +297,27 @@ class Compartment:
 
 
 @dataclass(frozen=True)
+class Reservoir:
+    """A class of cells too rare for a sample, held as a number of the whole body when it is.
+
+    The reservoir owns the class from when fewer than ``below`` simulated cells are left until more than
+    ``above`` would be there. ``probes``: ghosts that measure hazards, on random sites of pattern ``on``
+    (a vacant site unless stated) that fit ``at``; cells handed back take vacant sites that fit ``at``.
+    """
+
+    name: str
+    cells: Pattern
+    compartment: str
+    below: float
+    above: float
+    probes: int
+    on: Pattern
+    at: Modifier | None = None
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+
+@dataclass(frozen=True)
 class InitialCells:
     """Cells present at time zero.
 
@@ -308,3 +347,4 @@ class Model:
     signals: tuple[Signal, ...]
     compartments: tuple[Compartment, ...]
     initial: tuple[InitialCells, ...]
+    reservoirs: tuple[Reservoir, ...] = ()

@@ -19,6 +19,7 @@ from mst_abm.model.definition import (
     Outcome,
     Pattern,
     Product,
+    Reservoir,
     Rule,
     Shape,
     Signal,
@@ -56,7 +57,11 @@ def read_back(model: Model) -> list[Sentence]:
         Sentence(signal.name, signal_sentence(signal, units), signal.number_class, signal.reference)
         for signal in model.signals
     ]
-    return rules + signals
+    reservoirs = [
+        Sentence(r.name, reservoir_sentence(r), r.number_class, r.reference)
+        for r in model.reservoirs
+    ]
+    return rules + signals + reservoirs
 
 
 def describe(model: Model) -> list[str]:
@@ -72,6 +77,7 @@ def number_classes(model: Model) -> list[NumberClass]:
         found += [modifier.number_class or rule.number_class for modifier in rule.modifiers]
     for signal in model.signals:
         found += [signal.number_class, *(source.number_class for source in signal.inputs)]
+    found += [reservoir.number_class for reservoir in model.reservoirs]
     return found
 
 
@@ -79,6 +85,28 @@ def count_assumptions(model: Model) -> tuple[int, int]:
     """(n, N): n of the N numbers of a model are assumptions."""
     classes = number_classes(model)
     return classes.count("assumption"), len(classes)
+
+
+def reservoir_sentence(reservoir: Reservoir) -> str:
+    """When a class is held at the scale of the body, and how its hazards are measured then."""
+    text = (
+        f"{reservoir.cells.text} of {reservoir.compartment} is held as a number of the whole body from "
+        f"fewer than {reservoir.below:g} simulated cells until there would be more than "
+        f"{reservoir.above:g}; "
+    )
+    if reservoir.at is None and reservoir.on.is_empty and not reservoir.on.terms:
+        sites = "vacant sites"
+    else:
+        sites = f"sites of {reservoir.on.text}"
+        if reservoir.at is not None:
+            sites += _site(reservoir.at)
+    return f"{text}{reservoir.probes} probes on {sites} see what its cells would see."
+
+
+def _site(at: Modifier) -> str:
+    if at.source == "site":
+        return f" next to {at.target}"
+    return f" at most {int(dict(at.shape.parameters)['at'])} sites from {at.target}"
 
 
 def rule_sentence(

@@ -72,6 +72,7 @@ class Layout:
             "channel": header.n_channels,
             "change": len(header.stoichiometry),
             "given": len(header.given),
+            "reservoir": len(header.reservoirs.get("reservoir", ())),
             "endpoint": len(header.endpoints),
             **dict.fromkeys(GROWING, 0),
         }
@@ -94,6 +95,7 @@ class Layout:
             ("species", header.species),
             ("compartments", header.compartments),
             ("events", header.channels),
+            ("reservoirs", header.reservoirs),
         ):
             for name, values in columns.items():
                 self._add(f"{group}/{name}", values)
@@ -119,6 +121,10 @@ class Layout:
             units |= {f"waiting/{name}": None for name in lattices}
         units["events/tally"] = None
         units |= {f"signals/{name}": unit for name, unit in header.signals.items()}
+        if header.reservoirs:
+            units |= {"reservoirs/is_owner": None, "reservoirs/events": None}
+            places = dict.fromkeys(header.reservoirs["compartment"])
+            units |= {f"{group}/{name}": None for name in places for group in ("held", "handed")}
         self.courses = {path: self._add(path, unit=unit) for path, unit in units.items()}
 
     def _create_snapshots(self) -> None:
@@ -139,6 +145,8 @@ class Layout:
         self._add("observed/sample_time")
         for name, unit in header.observed.items():
             self._add(f"observed/{name}", unit=unit)
+        for name, unit in header.reported.items():
+            self._add(f"reported/{name}", unit=unit)
         for name in header.statistics:
             self._add(f"statistics/{name}", 0.0)
         self._add("digest", np.bytes_(b""))

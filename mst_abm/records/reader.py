@@ -241,6 +241,53 @@ class Run:
         """Unit of every signal."""
         return self._members("signals")
 
+    # ------------------------------------------------------------------ reservoirs
+
+    @cached_property
+    def reservoirs(self) -> dict[str, np.ndarray]:
+        """Columns reservoir, compartment, cells, below, above; none if the model has no reservoir."""
+        if "reservoirs" not in self._file:
+            return {}
+        return self._table("reservoirs", but=("is_member", "is_owner", "events"))
+
+    def held(self, compartment: str) -> np.ndarray:
+        """int64 (replicate, time, species): cells of the whole body in reservoirs, not among `counts`."""
+        self._check(compartment, self.compartment_names, "compartment")
+        if member_path(f"held/{compartment}") not in self._file:
+            return np.zeros_like(self.counts(compartment))
+        return self._course("held", compartment)
+
+    def handed(self, compartment: str) -> np.ndarray:
+        """int64 (replicate, time, species): simulated cells put into a compartment by reservoirs since the
+        previous record, less those taken out of it.
+        """
+        self._check(compartment, self.compartment_names, "compartment")
+        if member_path(f"handed/{compartment}") not in self._file:
+            return np.zeros_like(self.counts(compartment))
+        return self._course("handed", compartment)
+
+    def reserve_events(self) -> np.ndarray:
+        """int64 (replicate, time, channel): events of the whole body in reservoirs since the previous record."""
+        if "reservoirs" not in self._file:
+            return np.zeros_like(self.events())
+        return self._course("reservoirs", "events")
+
+    @cached_property
+    def is_reserved(self) -> np.ndarray:
+        """bool (replicate, time, reservoir): whether a class is in its reservoir."""
+        if "reservoirs" not in self._file:
+            return np.zeros((len(self.replicates), self.n_records, 0), bool)
+        return self._course("reservoirs", "is_owner").astype(bool)
+
+    def body_cells(self, reservoir: int) -> np.ndarray:
+        """float64 (replicate, time): cells of the whole body of a reservoir's class, wherever they are."""
+        place = str(self.reservoirs["compartment"][reservoir])
+        share = self.compartments["share"][self.compartment_names.index(place)]
+        mine = self._file["reservoirs/is_member"][reservoir].astype(bool)
+        return self.counts(place)[:, :, mine].sum(axis=2) / share + self.held(place)[
+            :, :, mine
+        ].sum(axis=2)
+
     # ------------------------------------------------------------------ agents
 
     @cached_property
@@ -280,10 +327,19 @@ class Run:
 
     @cached_property
     def observed(self) -> dict[str, np.ndarray]:
-        """float64 (replicate, sample) of everything a laboratory would report."""
+        """float64 (replicate, sample): the truth in the units of a laboratory."""
         return {
             name: self._file[member_path(f"observed/{name}")][:] for name in self.observed_units
         }
+
+    @cached_property
+    def reported(self) -> dict[str, np.ndarray]:
+        """float64 (replicate, sample): what the laboratory reports, with the error of counting.
+
+        0: not detected; not a number: no sample. Of observables that are never seen there is none.
+        """
+        names = self._members("reported")
+        return {name: self._file[member_path(f"reported/{name}")][:] for name in names}
 
     @cached_property
     def observed_units(self) -> dict[str, str]:

@@ -77,6 +77,17 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset("stoichiometry/species", ("change",), "i8", "1", "row of the species table"),
     Dataset("stoichiometry/cells", ("change",), "i8", "cell", "cells gained there by one event of the channel"),
     Dataset("signals/<signal>", ("replicate", "time"), "f8", "<unit of the signal>", "signal at the time of the record"),
+    # classes of cells that a sample is too small for
+    Dataset("reservoirs/reservoir", ("reservoir",), TEXT, "1", "name", True),
+    Dataset("reservoirs/compartment", ("reservoir",), TEXT, "1", "compartment its cells belong to", True),
+    Dataset("reservoirs/cells", ("reservoir",), TEXT, "1", "cells it is for", True),
+    Dataset("reservoirs/below", ("reservoir",), "f8", "cell", "with fewer simulated cells the reservoir takes the class over", True),
+    Dataset("reservoirs/above", ("reservoir",), "f8", "cell", "with more the compartment has it again", True),
+    Dataset("reservoirs/is_member", ("reservoir", "species"), "u1", "1", "1: the species belongs to the class", True),
+    Dataset("reservoirs/is_owner", ("replicate", "time", "reservoir"), "u1", "1", "1: the class is in the reservoir, 0: in the compartment", True),
+    Dataset("reservoirs/events", ("replicate", "time", "channel"), "i8", "event", "events of the whole body in reservoirs since the previous record, by the channels of events", True),
+    Dataset("held/<compartment>", ("replicate", "time", "species"), "i8", "cell", "cells of the whole body in reservoirs; none of them is among counts", True),
+    Dataset("handed/<compartment>", ("replicate", "time", "species"), "i8", "cell", "simulated cells that reservoirs put into the compartment since the previous record, less those taken out", True),
     # snapshots: all agents of one replicate at one time, columns joined end to end
     Dataset("snapshots/frame_time", ("frame",), "f8", "h", "time of the snapshot"),
     Dataset("snapshots/frame_replicate", ("frame",), "i8", "1", "replicate of the snapshot"),
@@ -109,7 +120,8 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset("clinic/description", ("endpoint",), TEXT, "1", "what the value means"),
     Dataset("clinic/value", ("replicate", "endpoint"), "f8", "<clinic/unit>", "value; not a number: not reached"),
     Dataset("observed/sample_time", ("sample_time",), "f8", "h", "time of the blood or marrow sample"),
-    Dataset("observed/<count>", ("replicate", "sample_time"), "f8", "<unit of the count>", "what a laboratory would report"),
+    Dataset("observed/<count>", ("replicate", "sample_time"), "f8", "<unit of the count>", "the truth in the units of a laboratory"),
+    Dataset("reported/<count>", ("replicate", "sample_time"), "f8", "<unit of the count>", "what the laboratory reports of it, with the error of counting; 0: not detected; not a number: no sample on that day", True),
     # about the run itself
     Dataset("statistics/<name>", (), "f8", "1", "work of the engine up to the last committed record: attempts, executed; in tiled mode windows, tries_per_window (of the busiest cell, at most), window_error (estimated, relative)"),
     Dataset("wall_seconds", (), "f8", "s", "duration on the wall clock up to the last committed record"),
@@ -209,10 +221,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Observed:
-    """Counts as a laboratory reports them: ``values`` (replicate, sample) of every name."""
+    """Values in the units of a laboratory: (replicate, sample) of every name.
+
+    ``values`` are the truth, ``reported`` what the laboratory makes of it.
+    """
 
     time_h: np.ndarray
     values: Mapping[str, np.ndarray]
+    reported: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -220,8 +236,9 @@ class Header:
     """Everything that is known when a run starts; names follow the tables above.
 
     ``species`` and ``channels`` and ``compartments`` are columns by name. ``species`` holds
-    "species", "type", "is_static" and one column per axis. ``signals`` and ``observed`` map names to
-    units. ``stoichiometry`` has rows (channel, compartment, species, cells gained per event). Nothing can be added to a file once a run writes to it, so every name is declared here.
+    "species", "type", "is_static" and one column per axis. ``reservoirs``: columns too, none without. ``signals``,
+    ``observed`` and ``reported`` map names to units. ``stoichiometry`` has rows (channel, compartment, species, cells
+    gained per event). Nothing can be added to a file once a run writes to it, so every name is declared here.
     """
 
     name: str
@@ -236,8 +253,10 @@ class Header:
     stoichiometry: np.ndarray
     endpoints: tuple[Endpoint, ...] = ()
     observed: Mapping[str, str] = field(default_factory=dict)
+    reported: Mapping[str, str] = field(default_factory=dict)
     statistics: tuple[str, ...] = ()
     given: tuple[Given, ...] = ()
+    reservoirs: Mapping[str, np.ndarray] = field(default_factory=dict)
     has_identity: bool = False
     has_handover: bool = False
     n_records_expected: int = 1

@@ -45,6 +45,8 @@ class Recordable(Protocol):
     def waiting(self) -> Mapping[str, np.ndarray]: ...
     @property
     def statistics(self) -> Mapping[str, float]: ...
+    @property
+    def reservoirs(self) -> Any: ...
     def agents(self, replicate: int = 0) -> Mapping[str, np.ndarray]: ...
 
 
@@ -136,6 +138,7 @@ class RunWriter:
         self._previous_received = np.zeros(
             (len(header.replicates), n_compartments, header.n_species), "i8"
         )
+        self._previous_reserves: dict[str, np.ndarray] = {}
         self._times = np.zeros(self._layout.depth)
         self._n_buffered = 0
         self._frames: list[tuple[float, int, dict[str, np.ndarray]]] = []
@@ -221,10 +224,14 @@ class RunWriter:
                 self._file["clinic/value"][:, names.index(name)] = values
             if observed is not None:
                 n = len(observed.time_h)
-                for name, values in observed.values.items():
-                    dataset = self._file[member_path(f"observed/{name}")]
-                    dataset.resize(n, axis=1)
-                    dataset[:] = values
+                for group, series in (
+                    ("observed", observed.values),
+                    ("reported", observed.reported),
+                ):
+                    for name, values in series.items():
+                        dataset = self._file[member_path(f"{group}/{name}")]
+                        dataset.resize(n, axis=1)
+                        dataset[:] = values
                 axis = self._file["observed/sample_time"]
                 axis.resize(n, axis=0)
                 axis[:] = observed.time_h
@@ -285,6 +292,18 @@ class RunWriter:
         levels = simulation.signals
         for i, name in enumerate(self.header.signals):
             yield f"signals/{name}", levels[:, i]
+        if self.header.reservoirs:
+            yield from self._reserves(simulation.reservoirs)
+
+    def _reserves(self, reservoirs: Any) -> Iterator[tuple[str, np.ndarray]]:
+        """What reservoirs hold, and what happened in them since the previous record."""
+        yield "reservoirs/is_owner", reservoirs.is_owner
+        for name, values in reservoirs.numbers.items():
+            yield f"held/{name}", values
+        sums = {f"handed/{name}": values for name, values in reservoirs.handed.items()}
+        for path, values in ({"reservoirs/events": reservoirs.tally} | sums).items():
+            yield path, values - self._previous_reserves.get(path, 0)
+            self._previous_reserves[path] = values
 
     def _write_frames(self) -> int:
         """Append the pending snapshots; return the rows of the columns that are then in use."""

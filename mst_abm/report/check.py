@@ -59,8 +59,9 @@ def _head(scenario: Scenario) -> list[str]:
     snapshots = (
         f", snapshots every {duration(run.snapshots_every_h)}" if run.snapshots_every_h else ""
     )
+    start = f", starts as {scenario.start}" if scenario.start else ""
     return [
-        f"{scenario.name}: {duration(run.until_h)}, seed {run.seed}, exchange every"
+        f"{scenario.name}{start}: {duration(run.until_h)}, seed {run.seed}, exchange every"
         f" {duration(run.exchange_h)}, counts every {duration(run.counts_every_h)}{snapshots}"
     ]
 

@@ -24,6 +24,7 @@ def summary(run: Run) -> str:
     lines = _head(run)
     if run.n_records:
         lines += _cells(run)
+        lines += _reservoirs(run)
         lines += _events(run)
     lines += _given(run)
     lines += _endpoints(run)
@@ -74,6 +75,30 @@ def _cells(run: Run) -> list[str]:
         lines += ["", f"{titles[name]:<{width}}  {columns if groups else 'none'}"]
         lines += [f"{'  ' + group.label:<{width}}  {_row(run, group)}" for group in groups]
     return lines
+
+
+def _reservoirs(run: Run) -> list[str]:
+    """What became of classes that were, or are, too rare for the sample."""
+    lines = []
+    for i, name in enumerate(run.reservoirs.get("reservoir", ())):
+        cells = run.body_cells(i)
+        is_apart = run.is_reserved[:, :, i]
+        is_gone = is_apart[:, -1] & (cells[:, -1] == 0)
+        is_below = is_apart[:, -1] & ~is_gone
+        parts = []
+        if is_below.any():
+            rest = f" in {is_below.sum()} of {len(cells)}" if not is_below.all() else ""
+            parts.append(f"below patch resolution{rest}: {_median(cells[is_below, -1])} cells")
+        if is_gone.any():
+            parts.append("extinct" + (f" in {is_gone.sum()} of {len(cells)}" * (len(cells) > 1)))
+        if not is_apart[:, -1].all():
+            is_back = ~is_apart[:, -1] & is_apart.any(axis=1)
+            words = "back in the patches" if is_back.any() else "in the patches"
+            parts.append(f"{words}: {_median(cells[~is_apart[:, -1], -1])} cells")
+        low = duration(float(np.median(run.times_h[cells.argmin(axis=1)])))
+        parts.append(f"lowest {_median(cells.min(axis=1))} at {low}")
+        lines.append(f"  {name}: {'; '.join(parts)}")
+    return ["", "reservoirs, cells of the whole body", *lines] if lines else []
 
 
 def _title(compartment: str, share: float) -> str:

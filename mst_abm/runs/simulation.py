@@ -30,6 +30,7 @@ from mst_abm.model.compile import compile_model
 from mst_abm.model.geometry import coordinates
 from mst_abm.model.species import resolve
 from mst_abm.runs.initial import build_items
+from mst_abm.runs.reservoirs import Reservoirs
 from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
 from mst_abm.runs.timetable import (
     event_yields,
@@ -83,7 +84,7 @@ class Simulation:
                 f"expected replicate numbers below 2^32 and a seed below 2^64, got replicates from "
                 f"{first_replicate} and seed {self.seed}; choose smaller ones."
             )
-        self._key = np.uint64(self.seed)
+        self.key = np.uint64(self.seed)
         entering = [p for event in scenario.infusions for _, p, _ in event.cells]
         entering += [event.product for event in scenario.resets]
         self.compiled = compile_model(scenario.model, entering, tile_side(scenario.run))
@@ -106,7 +107,6 @@ class Simulation:
         self._plan_levels()
         #: What one event of each tally adds to each signal; empty where none does.
         self._yields = event_yields(self.compiled)
-        self._windows_per_call = WINDOWS_PER_CALL if not self._yields.any() else 1
         self._populate(items)
         # threads share out bodies, or the tiles of one body after another
         cuts = is_tiled(self.geometry)
@@ -114,7 +114,7 @@ class Simulation:
         # more threads than work, or many more than processors, only wait for each other
         self.threads = max(1, min(threads, useful, 4 * (os.cpu_count() or 1)))
         n_tallies = len(self.compiled.tallies)
-        self._workers = [
+        self.workers = [
             Worker(
                 make_rates(self.tables, self.geometry),
                 make_draws(),
@@ -129,6 +129,7 @@ class Simulation:
         )
         self.time_h = 0.0
         self._interval = 0
+        self.reservoirs = Reservoirs(self)
         self._apply_events()
 
     # construction
@@ -182,6 +183,7 @@ class Simulation:
             signals=np.array([s.initial for s in compiled.model.signals]),
             n_fields=len(compiled.fields),
             slots=slots,
+            has_reservoirs=bool(compiled.model.reservoirs),
         )
         masks = [[s.type == kind for s in compiled.species] for _, kind in compiled.fields]
         sites = [int(p["last"] - p["first"]) for p in geo.patches]
@@ -195,7 +197,7 @@ class Simulation:
             np.array([how == "distance" for how, _ in compiled.fields], bool),
             np.array(masks, bool).reshape(len(masks), tab.n_species),
             np.zeros(max(sites, default=1), np.int32),
-            self._key,
+            self.key,
             0,
             self.replicates,
         )
@@ -242,12 +244,16 @@ class Simulation:
             self._edges = np.insert(self._edges, at, goal)
             self._plan_levels()
         while self._interval < at:
-            stop = min(self._next_event(), at, self._interval + self._windows_per_call)
+            is_watched = bool(self.reservoirs) or self._yields.any()
+            most = 1 if is_watched else WINDOWS_PER_CALL
+            stop = min(self._next_event(), at, self._interval + most)
             self.state.body.signals[:] += self._inputs[self._interval]
+            self.reservoirs.begin(self._interval + 1)
             before = self.state.body.tally.copy() if self._yields.any() else None
             self._run_windows(self._interval, stop)
             if before is not None:
-                self.state.body.signals[:] += (self.state.body.tally - before) @ self._yields
+                self._feed_signals(self.state.body.tally - before)
+            self.reservoirs.end(self._interval + 1, *self._edges[stop - 1 : stop + 1])
             self._interval = stop
             self.time_h = float(self._edges[stop])
             self._apply_events()
@@ -256,6 +262,15 @@ class Simulation:
         """Levels of drugs in every interval, and what they add to other signals there."""
         self._given = given_levels(self.scenario, self.compiled.given_signals, self._edges)
         self._inputs = signal_inputs(self.compiled, self._given, self._edges)
+
+    def _feed_signals(self, events: np.ndarray) -> None:
+        """Add to signals what the events of an interval, (replicate, channel), give them.
+
+        One channel after another, so that a body's sum does not hang on how many are in the batch.
+        """
+        for channel, signal in np.argwhere(self._yields):
+            amount = self._yields[channel, signal]
+            self.state.body.signals[:, signal] += amount * events[:, channel]
 
     def _next_event(self) -> int:
         """The next interval at whose start cells come in, are reset, or a drug adds to a signal."""
@@ -271,7 +286,7 @@ class Simulation:
             first_window=begin + 1,
             given=self._given[begin:end],
         )
-        workers = self._workers[:1] if self.tiled else self._workers
+        workers = self.workers[:1] if self.tiled else self.workers
         bounds = np.linspace(0, self.replicates, len(workers) + 1).astype(int)
         while True:
             parts = list(zip(bounds[:-1], bounds[1:], workers, strict=True))
@@ -296,7 +311,7 @@ class Simulation:
         return advance_bodies(
             self.tables, self.geometry, state.lattice, state.border, state.mixed, state.pool,
             state.outbox, state.body, schedule, worker.rates, worker.draws, worker.scratch,
-            self._key, first, last,
+            self.key, first, last,
         )  # fmt: skip
 
     def _run_tiles(self, schedule: Schedule, r: int) -> None:
@@ -305,13 +320,13 @@ class Simulation:
         progress = self.state.body.progress
         k, window = int(progress["stage"][r]), int(progress["window"][r]) + 1
         begin, end = schedule.edges[window - schedule.first_window :][:2]
-        self.tiled.run(self.state, self._workers, self._key, r, k, window, begin, end)
+        self.tiled.run(self.state, self.workers, self.key, r, k, window, begin, end)
         progress["stage"][r] = k + 1
 
     def _make_room(self, code: int, body: int) -> None:
         """Enlarge what a kernel found full; the kernel then goes on where it stopped."""
         if code == codes.NEED_SLOTS:
-            self._grow_slots(1, is_full=True)
+            self.grow_slots(1, is_full=True)
         elif code == codes.NEED_POOL:
             enlarge_pool(self.tables, self.state)
         elif code == codes.NEED_OUTBOX:
@@ -327,7 +342,7 @@ class Simulation:
                 "infinite or undefined; look for a modifier without an upper bound."
             )
 
-    def _grow_slots(self, extra: int | np.ndarray, *, is_full: bool = False) -> None:
+    def grow_slots(self, extra: int | np.ndarray, *, is_full: bool = False) -> None:
         """Room for ``extra`` more cells than any body holds, and half as much again.
 
         ``is_full``: a kernel asked for more than is known here, so enlarge in any case.
@@ -368,13 +383,13 @@ class Simulation:
             if q >= 0:
                 extra = np.zeros(len(self.geometry.mixed_compartment), np.int64)
                 extra[q] = int(expected) + 1
-                self._grow_slots(extra)
+                self.grow_slots(extra)
             while q < 0 and self.state.pool.cells.shape[2] < self.state.pool.n.max() + expected + 2:
                 enlarge_pool(self.tables, self.state)
             state = self.state
             for r in range(self.replicates):
                 code, _ = infuse(
-                    self.tables, self.geometry, state.mixed, state.pool, state.body, self._key, r,
+                    self.tables, self.geometry, state.mixed, state.pool, state.body, self.key, r,
                     window, self.time_h, draw, compartment, species, program, expected,
                 )  # fmt: skip
                 assert code == codes.DONE
@@ -394,11 +409,11 @@ class Simulation:
                 f"protocol: {number} cells are set in '{name}' at {self.time_h:g} h beside {others} "
                 f"others, but it has {capacity} sites; set fewer or enlarge it."
             )
-        self._grow_slots(extra)
+        self.grow_slots(extra)
         for r in range(self.replicates):
             reset_number(
                 self.tables, self.geometry, self.state.mixed, self.state.body, r, compartment,
-                species, program, number, self._key, self._interval + 1, self.time_h, draw,
+                species, program, number, self.key, self._interval + 1, self.time_h, draw,
             )  # fmt: skip
 
     # looking
@@ -408,6 +423,14 @@ class Simulation:
         """Simulated cells, all patches of a body together: int64 (replicate, species) each."""
         names = self.compiled.compartment_names
         return {name: self.state.body.counts[:, m].copy() for m, name in enumerate(names)}
+
+    @property
+    def cells(self) -> dict[str, np.ndarray]:
+        """What the sample shows of the body, cells in reservoirs included: float64 (replicate, species)."""
+        counts = {name: values.astype(float) for name, values in self.counts.items()}
+        for m, values in enumerate(counts.values()) if self.reservoirs else ():
+            values += self.state.body.held[:, m]
+        return counts
 
     @property
     def tally(self) -> np.ndarray:
@@ -505,10 +528,11 @@ class Simulation:
     def digest(self, replicate: int | None = None) -> str:
         """Hash of the full state, of one replicate (by place in the batch) or of all."""
         if replicate is not None:
-            return digest_body(self.tables, self.geometry, self.state, replicate)
+            body = digest_body(self.tables, self.geometry, self.state, replicate)
+            return self.reservoirs.digest(replicate, body)
         digest = hashlib.sha256()
         for r in range(self.replicates):
-            digest.update(digest_body(self.tables, self.geometry, self.state, r).encode())
+            digest.update(self.digest(r).encode())
         return digest.hexdigest()
 
 

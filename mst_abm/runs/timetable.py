@@ -34,7 +34,8 @@ def multiples(step: float, until: float) -> np.ndarray:
 
 def needs_exchange(compiled: CompiledModel) -> bool:
     """Whether anything passes between spaces or signals at edges."""
-    return bool(compiled.model.signals) or len(compiled.model.compartments) > 1
+    model = compiled.model
+    return bool(model.signals) or len(model.compartments) > 1 or bool(model.reservoirs)
 
 
 def run_edges(scenario: Scenario, compiled: CompiledModel) -> np.ndarray:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mst_abm.clinic.endpoints import DAY_H, Laboratory, endpoints_for, lacking
+from mst_abm.clinic.observation import Observation, day_of
 from mst_abm.model.english import count_assumptions
+from mst_abm.model.species import matches
 from mst_abm.records.schema import Endpoint, Given, Header, Observed
 from mst_abm.records.writer import RunWriter
 
@@ -98,7 +100,7 @@ def run_to_file(
             if time_h in records:
                 writer.append_record(sim)
                 if scenario.observables and time_h >= len(samples) * DAY_H - 1e-9:
-                    samples.append((time_h, laboratory.read(sim.counts, sim.signals)))
+                    samples.append((time_h, laboratory.read(sim.cells, sim.signals)))
             if time_h in snapshots:
                 for replicate in range(min(snapshot_replicates, replicates)):
                     writer.append_snapshot(sim, replicate)
@@ -106,7 +108,8 @@ def run_to_file(
                 n_cells = sum(int(counts[:, 1:].sum()) for counts in sim.counts.values())
                 seconds = time.monotonic() - started
                 progress(Progress(time_h, until_h, n_cells, int(sim.tally.sum()), seconds))
-        endpoints, observed = read_endpoints(scenario, samples)
+        observation = Observation(scenario.observables, header.seed, header.replicates)
+        endpoints, observed = read_endpoints(scenario, samples, observation)
         writer.finish(
             endpoints=endpoints,
             observed=observed,
@@ -115,9 +118,11 @@ def run_to_file(
 
 
 def read_endpoints(
-    scenario: Scenario, samples: list[tuple[float, dict[str, np.ndarray]]]
+    scenario: Scenario,
+    samples: list[tuple[float, dict[str, np.ndarray]]],
+    observation: Observation | None = None,
 ) -> tuple[dict[str, np.ndarray], Observed | None]:
-    """Endpoints and laboratory series from daily samples."""
+    """Endpoints and laboratory series from daily samples, and what is reported of them."""
     if not samples:
         return {}, None
     times = np.array([time_h for time_h, _ in samples])
@@ -129,7 +134,9 @@ def read_endpoints(
         for rule in endpoints_for(scenario.observables)
         if not absent.intersection(rule.needs)
     }
-    return values, Observed(times, series)
+    reports = [observation.report(day_of(t), s) for t, s in samples] if observation else [{}]
+    reported = {name: np.stack([seen[name] for seen in reports], axis=1) for name in reports[0]}
+    return values, Observed(times, series, reported)
 
 
 def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
@@ -153,8 +160,10 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
             for rule in endpoints_for(scenario.observables)
         ),
         observed={item.name: item.unit for item in scenario.observables},
+        reported={item.name: item.unit for item in scenario.observables if item.observed.every_d},
         statistics=tuple(sim.statistics),
         has_handover=len(compiled.model.compartments) > 1 or bool(scenario.infusions),
+        reservoirs=_reservoir_table(compiled),
         has_identity=bool(scenario.run.records_identity),
         n_records_expected=len(sim.record_times_h),
         attributes={
@@ -197,6 +206,21 @@ def _compartment_table(compartments: Any) -> dict[str, np.ndarray]:
         "spacing": np.array([c.spacing for c in compartments], "f8"),
         "volume": np.array([c.volume for c in compartments], "f8"),
         "share": np.array([c.share for c in compartments], "f8"),
+    }
+
+
+def _reservoir_table(compiled: Any) -> dict[str, np.ndarray]:
+    reservoirs = compiled.model.reservoirs
+    if not reservoirs:
+        return {}
+    members = [[matches(r.cells, s) for s in compiled.species] for r in reservoirs]
+    return {
+        "reservoir": np.array([r.name for r in reservoirs]),
+        "compartment": np.array([r.compartment for r in reservoirs]),
+        "cells": np.array([r.cells.text for r in reservoirs]),
+        "below": np.array([r.below for r in reservoirs], "f8"),
+        "above": np.array([r.above for r in reservoirs], "f8"),
+        "is_member": np.array(members, "u1"),
     }
 
 

@@ -33,6 +33,8 @@ class Context:
     silent: set[str] = field(default_factory=set)
     #: Factors that ``fraction_of`` may name.
     fractions: dict[str, float] = field(default_factory=dict)
+    #: Those that nobody is there for: initial cells that name one are left out.
+    absent: set[str] = field(default_factory=set)
     #: Rules whose events feed a signal, and where that is said.
     events: list[tuple[Keys, str]] = field(default_factory=list)
     #: Cells that enter a lattice from its pool: (where said, compartment, product, reactant).
@@ -65,12 +67,13 @@ class Context:
         return self.known("compartments", name, "compartment"), cells
 
     def is_on(self, switch: str | None, keys: Keys) -> bool:
-        """Whether what hangs on a switch is in the model."""
+        """Whether what hangs on a switch is in the model; ``not x`` hangs on x being off."""
         if switch is None:
             return True
+        name = switch.removeprefix("not ").strip()
         with self.problems.at(*keys, "switch"):
-            self.asked.add(self.known("switches", switch, "switch"))
-            return self.switches.get(switch, True)
+            self.asked.add(self.known("switches", name, "switch"))
+            return self.switches.get(name, True) == (name == switch)
         return True
 
 

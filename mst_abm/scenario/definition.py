@@ -35,7 +35,8 @@ class Scenario:
     """A model with its patient, donor, protocol and run.
 
     ``resolved_text`` is YAML that stands by itself: model, overrides and defaults merged; reading
-    it gives this scenario again. ``model_text`` is its model part.
+    it gives this scenario again. ``model_text`` is its model part. ``start`` names the state of the
+    model that the run begins with.
     """
 
     name: str
@@ -52,3 +53,4 @@ class Scenario:
     resolved_text: str = ""
     model_text: str = ""
     path: str = ""
+    start: str = ""

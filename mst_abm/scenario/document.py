@@ -188,21 +188,22 @@ def write(value: Any) -> str:
     lines: list[str] = []
     for section, content in value.items():
         if isinstance(content, dict) and content:
-            lines.append(f"{_inline(section)}:")
-            lines += [f"  {_inline(key)}: {_inline(child)}" for key, child in content.items()]
+            lines.append(f"{inline(section)}:")
+            lines += [f"  {inline(key)}: {inline(child)}" for key, child in content.items()]
         elif isinstance(content, list) and content:
-            lines.append(f"{_inline(section)}:")
-            lines += [f"  - {_inline(child)}" for child in content]
+            lines.append(f"{inline(section)}:")
+            lines += [f"  - {inline(child)}" for child in content]
         else:
-            lines.append(f"{_inline(section)}: {_inline(content)}")
+            lines.append(f"{inline(section)}: {inline(content)}")
     return "\n".join(lines) + "\n"
 
 
-def _inline(value: Any) -> str:
+def inline(value: Any) -> str:
+    """A value on one line, mappings and lists in braces and brackets."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_inline(k)}: {_inline(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{inline(k)}: {inline(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_inline(child) for child in value) + "]"
+        return "[" + ", ".join(inline(child) for child in value) + "]"
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, str) and value.isidentifier() and value.lower() not in _RESERVED:

@@ -16,10 +16,12 @@ from mst_abm.scenario.effects import add_effects, read_levels
 from mst_abm.scenario.merging import find_file, merge, shipped_models
 from mst_abm.scenario.observables import read_observables
 from mst_abm.scenario.problems import WordError
+from mst_abm.scenario.reservoirs import read_reservoirs
 from mst_abm.scenario.rules import check_entries, read_rules
 from mst_abm.scenario.schema import MODEL_SECTIONS, SwitchSection, _on_or_off
 from mst_abm.scenario.signals import read_signals, read_units
 from mst_abm.scenario.spaces import read_compartments, read_initial
+from mst_abm.scenario.states import read_states
 from mst_abm.scenario.treatment import (
     Protocol,
     read_donor,
@@ -32,7 +34,8 @@ from mst_abm.units import shown
 
 #: Sections that map names to definitions.
 MAPPINGS = (
-    "types", "sets", "switches", "signals", "observables", "drugs", "compartments", "grafts",
+    "types", "sets", "switches", "signals", "observables", "drugs", "compartments", "reservoirs",
+    "grafts", "states",
 )  # fmt: skip
 
 __all__ = ["load_scenario", "load_scenario_text", "shipped_models"]
@@ -89,7 +92,9 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     rules = read_rules(context)
     rules, signals = add_effects(context, rules, signals, levels)
     observables = read_observables(context)
+    read_states(context)
     initial = read_initial(context)
+    reservoirs = read_reservoirs(context)
     protocol = Protocol(context, run, drugs, patient, donor)
     check_entries(context, rules)
     problems.finish()
@@ -101,6 +106,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         signals=signals,
         compartments=tuple(context.compartments.values()),
         initial=initial,
+        reservoirs=reservoirs,
     )
     given = context.raw("name")
     resolved = _resolved(tree)
@@ -119,6 +125,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         resolved_text=write(resolved),
         model_text=write({k: v for k, v in resolved.items() if k in MODEL_SECTIONS}),
         path=path,
+        start=str(context.raw("start", "state") or ""),
     )
 
 
@@ -135,6 +142,7 @@ def _refuse_idle_switches(context: Context) -> None:
 
 def _resolved(tree: Node) -> dict[str, Any]:
     plain = tree.plain()
+    plain.pop("states", None)  # the one begun with has become `initial`
     order = ("name", "note", *MODEL_SECTIONS, "patient", "donor", "protocol", "run")
     return {key: plain[key] for key in order if plain.get(key) is not None}
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias, cast
 
-from mst_abm.errors import did_you_mean
+from mst_abm.errors import UnitError, did_you_mean
 from mst_abm.scenario.document import Keys, Node, Place, read_file, read_text
 from mst_abm.scenario.problems import Problems, WordError
 from mst_abm.scenario.schema import MODEL_SECTIONS, FileSection
-from mst_abm.units import shown
+from mst_abm.scenario.states import as_mapping, fill_initial, merge_start
+from mst_abm.units import shown, split
 
 SECTIONS = tuple(FileSection.model_fields)
 #: Replaced as a whole by a scenario's own; the others are merged key by key, rules by name.
 REPLACED = ("protocol",)
+#: ``NAME=VALUE``; an equals sign in brackets belongs to the name of cells.
+_NAME_AND_VALUE = re.compile(r"((?:[^=\[]|\[[^\]]*\])*)=(.*)", re.DOTALL)
 #: What a model cannot be without.
 MODEL_CORE = ("types", "rules", "compartments")
 
@@ -55,6 +60,7 @@ def merge(scenario: Node, folder: Path, overrides: Sequence[str]) -> tuple[Node,
     own = scenario.copy()
     for key in ("model", "override"):
         own.value.pop(key, None)
+    as_mapping(own)
     model = scenario.get("model")
     if model is not None:
         try:
@@ -67,14 +73,19 @@ def merge(scenario: Node, folder: Path, overrides: Sequence[str]) -> tuple[Node,
         problems.take(base_problems)
         tree = base.copy()
         tree.value.pop("name", None)
+        as_mapping(tree)
         _merge_sections(tree, own)
         tree.place = scenario.place
     else:
         tree = own
         _expect_model(own, problems)
     _apply_defaults(tree)
-    _apply_overrides(tree, scenario.get("override"), overrides, problems)
+    pairs = _overrides(scenario.get("override"), overrides, problems)
+    _apply(tree, [pair for pair in pairs if not _is_initial(pair)], problems)
     problems.tree = tree
+    as_mapping(tree)
+    fill_initial(tree, problems)
+    _apply(tree, [pair for pair in pairs if _is_initial(pair)], problems)
     return tree, problems
 
 
@@ -104,6 +115,8 @@ def _merge_sections(tree: Node, own: Node) -> None:
         place = own.keys.get(key)
         if before is None or before.value is None or key in REPLACED:
             tree.put(key, child, place)
+        elif key == "start" and isinstance(child.value, dict):
+            tree.put(key, merge_start(before, child), place)
         elif key == "rules" and isinstance(child.value, list) and isinstance(before.value, list):
             _merge_rules(before, child)
         elif isinstance(child.value, dict) and isinstance(before.value, dict):
@@ -151,31 +164,73 @@ def _apply_defaults(tree: Node) -> None:
                     patient.put(key, child, defaults.keys.get(key))
 
 
-def _apply_overrides(
-    tree: Node, section: Node | None, overrides: Sequence[str], problems: Problems
-) -> None:
-    pairs: list[tuple[str, Node, Place]] = []
+#: An address, the value to put there, and where both are written.
+Override: TypeAlias = tuple[str, Node, Place]
+
+
+def _is_initial(pair: Override) -> bool:
+    """Cells at time zero are changed last, when those of the state that is begun with are there."""
+    return pair[0].split(".")[0] == "initial"
+
+
+def _overrides(
+    section: Node | None, overrides: Sequence[str], problems: Problems
+) -> list[Override]:
+    pairs: list[Override] = []
     if section is not None:
         if isinstance(section.value, dict):
             for name, value in section.value.items():
-                pairs.append((name, value.copy(), section.keys[name]))
+                pairs.append((name.strip(), value.copy(), section.keys[name]))
         else:
             problems.add(
                 ("override",), "expected a mapping such as 'rules.blasts divide.rate: 0.1 /h'"
             )
     for text in overrides:
         place = Place(f"--set {text}")
-        name, sign, value = text.partition("=")
-        if not sign or not value.strip():
-            problems.found.append(place.problem("expected NAME=VALUE, as run.until=7 d"))
+        match = _NAME_AND_VALUE.match(text)
+        if match is None or not match[2].strip():
+            problems.found.append(
+                place.problem("expected NAME=VALUE, as run.until=7 d, or NAME*=FACTOR")
+            )
             continue
-        name = name.strip().removeprefix("override.")
-        pairs.append((name, read_text(value, place.file, place=place), place))
+        name = match[1].strip().removeprefix("override.")
+        pairs.append((name, read_text(match[2], place.file, place=place), place))
+    return pairs
+
+
+def _apply(tree: Node, pairs: Sequence[Override], problems: Problems) -> None:
     for name, value, place in pairs:
         try:
-            _set(tree, name.strip(), value, place)
+            if name.endswith("*"):
+                name = name[:-1].strip()
+                value = _times(tree, name, value)
+            _set(tree, name, value, place)
         except WordError as error:
             problems.found.append(place.problem(f"{name}: {error}"))
+
+
+def _times(tree: Node, name: str, factor: Node) -> Node:
+    """The value at a dotted address times a factor, in the unit it is written in."""
+    node: Node | None = tree
+    rest, path = name, cast(Keys, ())
+    while rest and node is not None and isinstance(node.value, (dict, list)):
+        key, rest = _next_key(node, rest, path)
+        path = (*path, key)
+        node = node.get(key)
+    if node is None or rest:
+        raise WordError("expected a number that is written in the model or scenario, got nothing")
+    try:
+        number, unit = split(node.value)
+    except UnitError:
+        raise WordError(f"expected a number to multiply, got {shown(node.plain())}") from None
+    try:
+        times, left = split(factor.value)
+    except UnitError:
+        times, left = 0.0, "?"
+    if left:
+        raise WordError(f"expected a plain factor such as 0.5, got {shown(factor.plain())}")
+    product = number * times
+    return Node(f"{product!r} {unit}" if unit else product, factor.place)
 
 
 def _set(tree: Node, name: str, value: Node, place: Place) -> None:

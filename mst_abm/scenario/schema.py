@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SkipValidation,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -56,6 +57,11 @@ def _scalar(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"expected a number with its unit, got {shown(value)}")
     return value
+
+
+def _every(value: object) -> object:
+    """Hours between samples; 0 stands for the word never."""
+    return 0.0 if value == "never" else quantity(value, "time")
 
 
 def _texts(value: object) -> object:
@@ -270,12 +276,26 @@ class SignalSection(Section):
     class_: Class | None = Field(None, alias="class")
 
 
+class ObservedSection(Section):
+    """How a laboratory measures an observable."""
+
+    every: Annotated[float, BeforeValidator(_every), WithJsonSchema(_WRITTEN)] = Field(
+        24.0, description="whole days, or never"
+    )
+    cells_counted: int | None = Field(None, ge=1, description="of a share")
+    volume_counted: Volume | None = Field(None, description="of blood, of a density")
+    limit: Written | None = Field(None, description="below it nothing is detected")
+    source: Word = Field(min_length=1)
+    class_: Class | None = Field(None, alias="class")
+
+
 class ObservableSection(Section):
     of: str | None = None
     signal: Word | None = None
     relative_to: Written | None = None
     share_of: str | None = None
     times: Number = 1.0
+    observed: ObservedSection | None = None
     switch: Word | None = None
     source: Word = Field(min_length=1)
     class_: Class | None = Field(None, alias="class")
@@ -368,9 +388,58 @@ class InitialSection(Section):
     fraction: Share | None = None
     fraction_of: Word | None = None
     counters: dict[Word, Any] = {}
+    split: dict[Word, dict[Word, Written]] = Field(
+        {}, description="shares of the cells that have another value of an axis"
+    )
     place: Any = "random"
+    times: Annotated[Number, Field(ge=0)] = Field(1.0, description="factor on the amount")
     switch: Word | None = None
     source: Word = ""
+
+
+def _mapping(value: object) -> object:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a mapping (key: value), got {shown(value)}")
+    return value
+
+
+#: Cells by compartment.
+Cells = dict[str, list[InitialSection] | dict[str, Number]]
+# checked item by item, where a mistake has an address
+LaterCells = Annotated[Cells, SkipValidation, BeforeValidator(_mapping)]
+#: Factors on cells, below a compartment or with its name before a dot.
+Factors = Annotated[
+    dict[str, Number | dict[str, Number]], SkipValidation, BeforeValidator(_mapping)
+]
+
+
+class StateSection(Section):
+    """A named patient: cells at time zero."""
+
+    like: Word | None = Field(None, description="the state that this one is made from")
+    initial: LaterCells = {}
+    times: Factors = Field({}, description="factors on what is there so far")
+    add: LaterCells = Field({}, description="cells beside these")
+    source: Word = ""
+
+
+class StartSection(Section):
+    state: Word | None = None
+    times: Factors = {}
+    add: LaterCells = {}
+
+
+class ReservoirSection(Section):
+    cells: Words = Field(min_length=1)
+    in_: Word = Field(alias="in")
+    below: Number = Field(20.0, ge=1, description="simulated cells, fewer go to the reservoir")
+    above: Number = Field(100.0, description="simulated cells, more come back")
+    probes: int = Field(256, ge=1, le=1_000_000)
+    on: Words | None = Field(None, min_length=1, description="sites of probes, empty if not said")
+    at: AtSection | None = None
+    switch: Word | None = None
+    source: Word = Field(min_length=1)
+    class_: Class | None = Field(None, alias="class")
 
 
 class SwitchSection(Section):
@@ -470,7 +539,10 @@ class FileSection(Section):
     drugs: dict[str, DrugSection] = {}
     rules: list[RuleSection] = []
     compartments: dict[str, CompartmentSection] = {}
-    initial: dict[str, list[InitialSection] | dict[str, Number]] = {}
+    reservoirs: dict[str, ReservoirSection] = {}
+    states: dict[str, StateSection] = {}
+    start: Word | StartSection | None = None
+    initial: Cells = {}
     switches: dict[str, Switch | SwitchSection] = {}
     patient_defaults: PatientSection | None = None
     immunology: ImmunologySection | None = None
@@ -484,7 +556,7 @@ class FileSection(Section):
 
 MODEL_SECTIONS = (
     "types", "sets", "switches", "signals", "observables", "drugs", "rules", "compartments",
-    "initial", "patient_defaults", "immunology", "grafts",
+    "reservoirs", "states", "initial", "patient_defaults", "immunology", "grafts",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from mst_abm.scenario.schema import (
     LatticeSection,
     PlaceSection,
 )
+from mst_abm.scenario.shares import split
 from mst_abm.units import quantity, shown
 
 #: Dimensions of a lattice by the number of neighbours of a site.
@@ -198,7 +199,7 @@ def read_initial(context: Context) -> tuple[InitialCells, ...]:
         keys: Keys = ("initial", name)
         with context.problems.at(*keys, at_key=True):
             context.known("compartments", name, "compartment")
-        items = _read_place(context, name, content, keys)
+        items = read_place(context, name, content, keys)
         compartment = context.compartments.get(name)
         if compartment is not None:
             _check_occupancy(context, compartment, items, keys)
@@ -206,7 +207,8 @@ def read_initial(context: Context) -> tuple[InitialCells, ...]:
     return tuple(found)
 
 
-def _read_place(context: Context, name: str, content: Any, keys: Keys) -> list[InitialCells]:
+def read_place(context: Context, name: str, content: Any, keys: Keys) -> list[InitialCells]:
+    """The cells of one compartment, here or in a state."""
     if isinstance(content, dict):
         found = []
         for cells, number in content.items():
@@ -249,18 +251,21 @@ def _read_item(context: Context, name: str, keys: Keys) -> InitialCells | None:
     if sum(weight for _, weight in species) <= 0:
         context.problems.add((*keys, "mix"), "expected weights that add up to more than 0")
         return None
+    for axis, shares in section.split.items():
+        species = split(context, species, axis, shares, (*keys, "split", axis))
     placement, spacing, radius = _read_placement(context, name, section, keys)
     measure, amount = _read_amount(context, name, section, placement, keys)
     counters = _read_counters(context, section, species, keys)
     with context.problems.at(*keys, "fraction_of"):
         amount *= share_of(context, section.fraction_of)
-    if not context.is_on(section.switch, keys):
+    is_there = section.times > 0 and section.fraction_of not in context.absent
+    if not context.is_on(section.switch, keys) or not is_there:
         return None
     return InitialCells(
         compartment=name,
         species=tuple(species),
         measure=measure,  # type: ignore[arg-type]
-        amount=amount,
+        amount=amount * section.times,
         counters=counters,
         placement=placement,  # type: ignore[arg-type]
         spacing=spacing,

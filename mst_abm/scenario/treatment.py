@@ -192,7 +192,9 @@ def _per_names(context: Context, graft: str | None) -> list[str]:
 
 def read_fractions(context: Context, patient: Patient | None, donor: Donor | None) -> None:
     """The factors that ``fraction_of`` may name: of T and NK cells, and shares of the disease."""
-    for key, value in (patient.disease if patient else {}).items():
+    usual = context.raw("patient_defaults", "disease")
+    shares = usual if isinstance(usual, dict) else {}
+    for key, value in (shares | (patient.disease if patient else {})).items():
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
             context.fractions[key] = float(value)
     foreign = {}
@@ -217,9 +219,17 @@ def read_fractions(context: Context, patient: Patient | None, donor: Donor | Non
     least = section.minor_antigen_share if section else 0.0
     context.fractions["hvg"] = max(least, full * hvg_share)
     context.fractions["gvh"] = max(least, full * gvh_share)
+    if donor is None and not _infuses(context):
+        context.fractions |= {"hvg": 0.0, "gvh": 0.0}
+        context.absent |= {"hvg", "gvh"}
     per_ligand = section.kir_share_per_ligand if section else 0.0
     context.fractions["kir_hvg"] = min(1.0, per_ligand * kir_hvg)
     context.fractions["kir_gvh"] = min(1.0, per_ligand * kir_gvh)
+
+
+def _infuses(context: Context) -> bool:
+    lines = context.raw("protocol")
+    return isinstance(lines, list) and any(isinstance(x, dict) and "infuse" in x for x in lines)
 
 
 def _checked_alleles(alleles: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,0 +1,73 @@
+"""A trial beside what was observed: one line per target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mst_abm.clinic.targets import Comparison, compare
+
+if TYPE_CHECKING:
+    from mst_abm.scenario.trial import Trial
+
+
+def comparisons(
+    trial: Trial, endpoints: Mapping[str, Mapping[str, np.ndarray]]
+) -> list[Comparison]:
+    """Every target whose arm and endpoint were simulated."""
+    return [
+        compare(target, np.asarray(endpoints[target.arm][target.endpoint]))
+        for target in trial.targets
+        if target.endpoint in endpoints.get(target.arm, {})
+    ]
+
+
+def targets_text(trial: Trial, endpoints: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """The table in Markdown; targets without a simulated value are named below it."""
+    rows = [("target", "arm", "endpoint", "observed", "simulated (95 %)", "tail", "fitted", "")]
+    found = comparisons(trial, endpoints)
+    for item in found:
+        target = item.target
+        rows.append(
+            (
+                target.name,
+                target.arm,
+                f"{target.endpoint}, {target.statistic}",
+                _observed(item),
+                f"{_shown(item, item.simulated)} ({_shown(item, item.low)} to "
+                f"{_shown(item, item.high)}), n = {item.patients}",
+                "" if np.isnan(item.tail) else f"{item.tail:.2g}",
+                "yes" if target.fitted else "",
+                "met" if item.is_met else "MISSED",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    lines.insert(1, "| " + " | ".join("-" * w for w in widths) + " |")
+    missing = [t.name for t in trial.targets if t not in [item.target for item in found]]
+    if missing:
+        lines += ["", f"not simulated: {', '.join(missing)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _observed(item: Comparison) -> str:
+    target = item.target
+    if target.statistic in ("share", "chance") and target.of:
+        return f"{target.value:g} of {target.of}"
+    if target.of:
+        return f"{target.value:g} {target.unit} (n = {target.of})".replace(" 1 (", " (")
+    return f"{_shown(item, target.low)} to {_shown(item, target.high)}"
+
+
+def _shown(item: Comparison, value: float) -> str:
+    if np.isnan(value):
+        return "-"
+    if item.target.statistic in ("share", "chance"):
+        return f"{100 * value:.3g} %"
+    unit = "" if item.target.unit == "1" else f" {item.target.unit}"
+    return ("never" if np.isinf(value) and value > 0 else f"{value:.3g}") + unit

@@ -1,0 +1,167 @@
+"""Virtual patients through the arms of a trial: one record file each, then one table.
+
+A file is named after what is in it (patient, scenario, seed), written under another name and renamed
+when it is whole, so that running a trial again does only what is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mst_abm.errors import RecordError
+from mst_abm.records.reader import open_run
+from mst_abm.runs.to_file import run_to_file
+from mst_abm.scenario import load_scenario
+
+if TYPE_CHECKING:
+    from mst_abm.clinic.readings import Reading
+    from mst_abm.scenario.definition import Scenario
+    from mst_abm.scenario.trial import Arm, Trial
+
+TABLE = "endpoints.csv"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One patient in one arm."""
+
+    arm: str
+    patient: int
+    scenario: str
+    overrides: tuple[str, ...]
+    folder: str
+    seed: int
+
+
+def run_trial(
+    trial: Trial,
+    folder: str | os.PathLike[str],
+    *,
+    patients: int | None = None,
+    arms: tuple[str, ...] = (),
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Run what is missing and write the table; returns endpoints by arm, float64 (patient,) each.
+
+    Parameters
+    ----------
+    patients : how many, from the first; the trial's own number where None
+    arms : names of those to run; all where empty
+    workers : processes; what comes out does not depend on their number
+    progress : called with patients done and all of them
+
+    Raises
+    ------
+    RecordError
+        If the folder cannot be used.
+    """
+    n = trial.patients if patients is None else patients
+    chosen = [arm for arm in trial.arms if not arms or arm.name in arms]
+    place = Path(folder)
+    try:
+        for arm in chosen:
+            (place / arm.name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(
+            f"{place}: expected a folder that can be made and written to ({error.strerror}); choose "
+            "another one."
+        ) from None
+    tasks = [_task(trial, arm, patient, place) for arm in chosen for patient in range(n)]
+    files: dict[tuple[str, int], str] = {}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(run_task, task): task for task in tasks}
+        for done, future in enumerate(as_completed(waiting), start=1):
+            task = waiting[future]
+            files[task.arm, task.patient] = future.result()
+            if progress is not None:
+                progress(done, len(tasks))
+    found = {
+        arm.name: _collect([files[arm.name, patient] for patient in range(n)], trial.readings)
+        for arm in chosen
+    }
+    write_table(trial, found, place / TABLE)
+    return found
+
+
+def _task(trial: Trial, arm: Arm, patient: int, folder: Path) -> Task:
+    overrides = (*arm.overrides, *trial.cohort.overrides(patient))
+    return Task(
+        arm=arm.name,
+        patient=patient,
+        scenario=str(arm.scenario),
+        overrides=overrides,
+        folder=str(folder / arm.name),
+        seed=trial.cohort.seed,
+    )
+
+
+def run_task(task: Task) -> str:
+    """Run one patient unless his file is there; returns its path.
+
+    A patient's random numbers are those of the replicate with his number, in every arm.
+    """
+    scenario = load_scenario(task.scenario, overrides=task.overrides)
+    path = Path(task.folder, f"patient-{task.patient:05d}-{_content(scenario, task.seed)}.h5")
+    if not path.exists():
+        unfinished = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            run_to_file(
+                scenario,
+                unfinished,
+                seed=task.seed,
+                first_replicate=task.patient,
+                snapshot_replicates=0,
+                force=True,
+            )
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return str(path)
+
+
+def _content(scenario: Scenario, seed: int) -> str:
+    return hashlib.sha256(f"{seed}\n{scenario.resolved_text}".encode()).hexdigest()[:12]
+
+
+def _collect(paths: list[str], readings: tuple[Reading, ...]) -> dict[str, np.ndarray]:
+    """Endpoints and readings of patients, nan where one has none."""
+    rows = []
+    for path in paths:
+        with open_run(path) as run:
+            row = {name: float(values[0]) for name, values in run.endpoints.items()}
+            times_h, series = run.observed_times_h, run.observed
+            for reading in readings:
+                if reading.needs <= series.keys():
+                    row[reading.name] = float(reading.value(times_h, series)[0])
+            rows.append(row)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
+
+
+def write_table(
+    trial: Trial, endpoints: dict[str, dict[str, np.ndarray]], path: str | os.PathLike[str]
+) -> None:
+    """One row per arm and patient: what sets him apart, and his endpoints."""
+    names = list(dict.fromkeys(name for arm in endpoints.values() for name in arm))
+    parameters = [p.name for p in trial.cohort.parameters]
+    unfinished = Path(f"{path}.part")
+    with open(unfinished, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["arm", "patient", *parameters, *names])
+        for arm, columns in endpoints.items():
+            for patient in range(len(next(iter(columns.values()), ()))):
+                drawn = trial.cohort.draw(patient)
+                values = [columns[n][patient] if n in columns else np.nan for n in names]
+                writer.writerow([arm, patient, *(drawn[p] for p in parameters), *values])
+    unfinished.replace(path)

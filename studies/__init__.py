@@ -1,0 +1,1 @@
+"""Shipped studies: each a module that runs, prints a table and draws a figure of docs/figures."""
