@@ -55,6 +55,9 @@ def merge(scenario: Node, folder: Path, overrides: Sequence[str]) -> tuple[Node,
             (), f"expected sections such as 'types:' and 'rules:', got {shown(scenario.value)}"
         )
         problems.finish()
+    if "arms" in scenario.value:
+        problems.add((), "expected a scenario, got a trial (it has arms); use mst-abm trial")
+        problems.finish()
     _check_sections(scenario, problems)
     tree = scenario
     own = scenario.copy()
