@@ -63,6 +63,7 @@ KINDS = {
     "volume": Kind("micrometer**3", 'a volume such as "5 L"'),
     "density": Kind("1/micrometer**3", 'a density such as "800 /mm^3"'),
     "concentration": Kind("micromole/liter", 'a concentration such as "8 umol/L"'),
+    "diffusion": Kind("micrometer**2/hour", 'a diffusion constant such as "100 um^2/s"'),
     "molar mass": Kind("gram/mole", 'a molar mass such as "243.2 g/mol"'),
     "clearance": Kind("liter/hour", 'a clearance such as "10 L/h"'),
     "clearance per area": Kind("liter/hour/meter**2", 'a clearance such as "134 L/h/m^2"'),

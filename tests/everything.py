@@ -24,6 +24,15 @@ signals:
   ctp:
     metabolite: {made_from: cytarabine, loading: {saturates_at: 8.1 umol/L}, half_life: 3.5 h}
     source: a paper
+fields:
+  scent:
+    unit: ng/mL
+    in: marrow
+    block: 5
+    diffusion: 100 um^2/s
+    decay: 2 /h
+    yields: [{of: leukaemia, rate: 3 ng/mL/h, relative_to: 1e5 /mm^3, switch: ifng}]
+    source: assumption
 drugs:
   cytarabine:
     molar_mass: 243.2 g/mol
@@ -46,6 +55,8 @@ rules:
       - {signal: csf, shape: {hill: {half: 1 ng/mL}}}
       - {near: "t[status=eff]", within: 4, shape: {inverse_hill: {half: 2}}, switch: ifng}
   - {name: walks, move: t, swap_with: [blast], rate: 1 /h, source: p, switch: spare}
+  - {name: follows, move: t, in: marrow, rate: 1 /h, source: p, biased_by: {field: scent, strength: 0.5, half: 0.1 ng/mL/um}}
+  - {name: fades, die: t, in: marrow, rate: 1 /h, source: p, modifiers: [{field: scent, shape: {step: {at: 30 pg/mL}}}]}
   - {name: leaves, leave: t -> marrow, in: blood, rate: 1 /h, source: p}
   - {name: sheds, leave: blast, emit: {to: "blood.t[status=eff]", yield: 30}, rate: 1 /h, source: p}
   - {name: settles, arrive: t, in: marrow, at: {next_to: sinusoid}, rate: 6 /h, source: p}
@@ -56,6 +67,8 @@ compartments:
     patches: 2
     stands_for: 1 mm^3
   blood: {mixed: {}, stands_for: 5 L, share: marrow}
+reservoirs:
+  rare: {cells: "t[status=rest]", in: marrow, below: 2, above: 8, on: [empty, blast], at: {next_to: sinusoid}, switch: spare, source: p}
 initial:
   marrow:
     - {cells: sinusoid, place: {tubes: {spacing: 40 um, radius: 8 um}}}

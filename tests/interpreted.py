@@ -71,7 +71,7 @@ def interpret() -> None:
 
     gate.add_one, gate.look, gate.give_way = add_one, lambda counters, i: counters[i], lambda: None
     pin.pin = lambda content: content
-    from mst_abm.runs import simulation, tiled
+    from mst_abm.runs import fields, simulation, tiled
 
     def reading(function):
         return lambda *arguments: function(*map(readable, arguments))
@@ -81,6 +81,8 @@ def interpret() -> None:
         (simulation, "advance_bodies"),
         (tiled, "take_turns"),
         (tiled, "land_waiting"),
+        (fields, "count_yields"),
+        (fields, "read_levels"),
     ):
         setattr(room, name, reading(getattr(room, name)))
 

@@ -53,6 +53,16 @@ SITES = ("test_lattice.py::test_first_cells_have_sites_of_their_own",)
 LANDING_BY_TILES = ("test_tiles.py::test_cells_land_on_every_site",)
 ACCURATE = ("test_accuracy.py",)
 FIELDS = ("test_lattice.py::test_fields_of_static_cells[no-flux]",)
+FOLLOWING = tuple(
+    f"test_fields.py::test_twin[{name}]" for name in ("cube-run_options0", "flat-run_options0")
+)
+FOLLOWING_BY_TILES = tuple(
+    f"test_fields.py::test_twin[{name}]" for name in ("cube-run_options1", "flat-run_options1")
+)
+DRIFT = ("test_fields.py::test_drift_of_biased_walkers[8-0.8]",)
+FED = ("test_fields.py::test_deaths_follow_the_field[tiled]",)
+COUNTED = ("test_fields.py::test_cells_are_counted_by_block[exact]",)
+READ = ("test_fields.py::test_cells_read_the_mean_of_their_block",)
 
 FAULTS = (
     # what happens, and how often
@@ -222,6 +232,21 @@ FAULTS = (
           "a window ends though cells are late", by_tiles("near", "swap", "push"), ACCURATE),
     Fault("one way only", "border.py", "!= turn[0].is_backward", "!= False",
           "clocks of neighbours are those of the other direction", by_tiles("near", "swap", "push"), ACCURATE),
+    # fields
+    Fault("bias turned round", "fields.py", "return u < 0.5 * (1.0 - bias)", "return u < 0.5 * (1.0 + bias)",
+          "cells walk down the gradient", FOLLOWING, DRIFT),
+    Fault("bias of a diagonal", "fields.py", "bias /= math.sqrt(np.float64(dx * dx + dy * dy + dz * dz))", "pass",
+          "a diagonal step is biased by its length", FOLLOWING, DRIFT),
+    Fault("block within the tile", "fields.py", "(tile.x + x) // side + nx *", "x // side + nx *",
+          "every tile reads the blocks of the first column", FOLLOWING_BY_TILES, FED),
+    Fault("another patch's field", "fields.py", "blocks = tile.patch * nx * ny * nz + block", "blocks = block",
+          "all patches read the field of the first", FOLLOWING, ("test_fields.py",)),
+    Fault("sources in the first column", "fields.py", "income[p, row + x // side] +=", "income[p, row] +=",
+          "what cells make appears at the edge of the lattice", COUNTED, COUNTED),
+    Fault("bound forgotten", "fields.py", "law(tab, reads.term, levels[block]) / reads.bound",
+          "law(tab, reads.term, levels[block])", "a factor is not divided by its bound", READ, READ),
+    Fault("wall of a field", "fields.py", "if low >= 0 else levels[here]", "if low >= 0 else 0.0",
+          "beyond a wall there is nothing, and cells flee it", READ, ("test_fields.py",)),
     # signals
     Fault("left edge", "signals.py", "body.node_signals[r, n, tab.terms[term].signal]",
           "body.node_signals[r, 0, tab.terms[term].signal]", "a level is read at the start of the interval",

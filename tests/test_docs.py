@@ -31,7 +31,16 @@ _MARKED = re.compile(r"<!-- (\w+): ([\w.-]+) -->\n```(\w+)\n(.*?)```", re.DOTALL
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 TEMPLATE = "template"
 #: Examples that are also run for their two hours or so; the others are compiled.
-RUN = ("template", "contact-outcomes", "leave-emit", "arrive-at", "signal-dynamic", "immunology")
+RUN = (
+    "template",
+    "fields",
+    "move-biased",
+    "contact-outcomes",
+    "leave-emit",
+    "arrive-at",
+    "signal-dynamic",
+    "immunology",
+)
 
 
 class Block(NamedTuple):
@@ -107,7 +116,9 @@ def test_some_examples_run(name, load):
 def test_the_grammar_has_an_example_of_everything():
     text = "".join(EXAMPLES.values())
     sections = set(FileSection.model_fields) - {"name", "note", "model"}
-    sources = {"signal", "near", "site", "distance", "counter"} & set(ModifierSection.model_fields)
+    sources = {"signal", "near", "site", "distance", "counter", "field"} & set(
+        ModifierSection.model_fields
+    )
     shapes = set(ShapeSection.model_fields) - {"note"}
     own = {key for keys in OWN_KEYS.values() for key in keys}
     divisions = ("inherit", "halve", "zero", "resample", "minus_one", "plus_one")

@@ -7,7 +7,7 @@ import pytest
 from infused import MATCHED, infused
 from thresholds import DONOR_BLOOD
 
-from mst_abm.clinic.endpoints import Laboratory
+from mst_abm.clinic.laboratory import Laboratory
 from mst_abm.runs.simulation import Simulation
 
 # A marrow after chemotherapy, and so many donor progenitors (thirty times a real graft) that they hold their own beside the host's.

@@ -71,6 +71,7 @@ CASES = {
     "busulfan": Case("0.8 mg/kg", 2.0, 0.8 * WEIGHT, 246.3, 10.5, 2.5, ("blast", *EVERY_LINE, *T_AND_NK)),
     "anti_thymocyte_globulin": Case("2.5 mg/kg", 6.0, 2.5 * WEIGHT, 150000, _volume(0.12, 96.0), 96.0, T_AND_NK),
     "calcineurin_inhibitor": Case("3 mg/kg", 24.0, 3 * WEIGHT, 1202.6, 20.0, 8.0),
+    "thiotepa": Case("5 mg/kg", 2.0, 5 * WEIGHT, 189.2, 15.0, 5.0, ("blast", *EVERY_LINE, *T_AND_NK)),
     "filgrastim": Case("5 ug/kg", 0.0, 5e-3 * WEIGHT, 18800, _volume(0.15, 3.5), 3.5),
 }  # fmt: skip
 #: Three doses, a day apart.
@@ -173,6 +174,7 @@ def logs_killed(drug: str, cells: str, doses: str, until: str) -> float:
         ("daunorubicin", "stem", "dose: 60 mg/m^2, every: 1 d, times: 3", "30 d", 0.25),
         ("idarubicin", "t_and_nk", "dose: 12 mg/m^2, every: 1 d, times: 3", "60 d", 0.65),
         ("busulfan", "stem", "dose: 0.8 mg/kg, every: 6 h, times: 16", "8 d", 3.0),
+        ("thiotepa", "t_and_nk", "dose: 5 mg/kg, every: 1 d, times: 2", "8 d", 1.0),
         ("busulfan", "leukaemia", "dose: 0.8 mg/kg, every: 6 h, times: 16", "8 d", 2.0),
         ("fludarabine", "cd4", "dose: 30 mg/m^2, every: 1 d, times: 5", "20 d", math.log10(5)),
         ("cyclophosphamide", "cd8[status=resting]", "dose: 50 mg/kg, every: 1 d, times: 2", "10 d", 2 * 0.42 / math.log(10)),
@@ -196,7 +198,16 @@ _CELLS = {
     "neutrophil": {"stage": ("m1", "storage")},
     "blast": {"phase": ("g0", "g1", "s_early", "s_mid", "s_late", "g2m", "protected")},
 }
-_STATUS = ("resting", "activated", "primed", "dividing", "effector", "refractory")
+_STATUS = (
+    "resting",
+    "activated",
+    "primed",
+    "dividing",
+    "effector",
+    "refractory",
+    "memory",
+    "exhausted",
+)
 _MARROW = [f"{t}[{a}={v}]" for t, axes in _CELLS.items() for a, vs in axes.items() for v in vs]
 _LYMPHOID = [
     *(f"{t}[origin={o},target=allo,status={s}]" for t in ("cd8", "cd4") for o in ("host", "donor") for s in _STATUS),
@@ -332,7 +343,7 @@ def test_calcineurin_inhibitor_multiplies_activation_by_a_tenth() -> None:
     assert activated("0 mg/kg") > 3 * found
 
 
-def test_calcineurin_inhibitor_changes_four_rules_and_nothing_else() -> None:
+def test_calcineurin_inhibitor_changes_six_rules_and_nothing_else() -> None:
     def others(rule: Rule) -> Rule | str:
         return rule.name if rule.name in changed else rule
 
@@ -340,7 +351,7 @@ def test_calcineurin_inhibitor_changes_four_rules_and_nothing_else() -> None:
         f"{a} {t} meet {b} antigen"
         for a, b in (("host", "donor"), ("donor", "host"))
         for t in ("CD8", "CD4")
-    }
+    } | {"host memory is recalled", "donor memory is recalled"}
     before, after = undosed().model, course("calcineurin_inhibitor").model
     assert [others(r) for r in after.rules] == [others(r) for r in before.rules]
     pairs = zip(before.rules, after.rules, strict=True)
@@ -418,14 +429,20 @@ SWITCHED = ("switches.rvt=on", "switches.ifng=on", "switches.treg=on")
 
 @pytest.mark.parametrize("drug", [*CASES, "mitoxantrone"])
 def test_cells_of_optional_mechanisms_are_hit_as_their_likes(drug: str) -> None:
-    """Blasts arrested in G1 as those in G1 where the cycle does not matter; regulatory T cells as resting CD4."""
+    """Blasts arrested in G1 as those in G1 where the cycle does not matter; regulatory T cells as resting CD4; memory as
+    resting T cells, exhausted ones as effectors."""
     # rules of mitoxantrone are there whether it is given or not
     model = (course(drug, *SWITCHED) if drug in CASES else undosed(*SWITCHED)).model
     blast = {phase: Species("blast", (("phase", phase),)) for phase in ("g1", "arrested")}
     resting = Species("cd4", (("origin", "host"), ("target", "none"), ("status", "resting")))
     regulatory = Species("treg", (("origin", "host"),))
     killers = [r for r in model.rules if r.name.startswith(f"{drug} kills")]
-    for one, other in ((blast["g1"], blast["arrested"]), (resting, regulatory)):
+    likes = [(blast["g1"], blast["arrested"]), (resting, regulatory)]
+    for kind in ("cd8", "cd4"):
+        for one, other in (("resting", "memory"), ("effector", "exhausted")):
+            values = [(("origin", "host"), ("target", "allo"), ("status", s)) for s in (one, other)]
+            likes.append((Species(kind, values[0]), Species(kind, values[1])))
+    for one, other in likes:
         hazards = [sum(r.rate for r in killers if matches(r.actor, s)) for s in (one, other)]
         assert hazards[0] == hazards[1]
 

@@ -7,10 +7,9 @@ import pytest
 from infused import MATCHED, infused
 from thresholds import GVHD
 
-from mst_abm.clinic.endpoints import ENDPOINTS, Laboratory
+from mst_abm.clinic.hazards import burden_of, probability
+from mst_abm.clinic.laboratory import Laboratory
 from mst_abm.runs.simulation import Simulation
-
-PROBABILITY = {rule.name: rule for rule in ENDPOINTS}["gvhd_probability"]
 
 
 class Exposed:
@@ -26,6 +25,7 @@ class Exposed:
             scenario.model.compartments,
             compiled.signal_names,
         )
+        (self.hazard,) = (h for h in scenario.model.hazards if h.name == "gvhd")
         rows = []
         for day in range(15):
             simulation.advance(day * 24.0)
@@ -44,7 +44,8 @@ class Exposed:
 
     @property
     def probability(self) -> float:
-        return float(PROBABILITY.evaluate(np.zeros(0), self.series, 0.0).mean())
+        burden = burden_of(self.hazard, np.zeros(0), self.series)
+        return float(probability(self.hazard, burden[:, -1]).mean())
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,9 @@ def test_four_blasts_in_five_are_held_back_among_secretors():
 def test_interferon_reaches_four_sites():
     marrow = [cells(SECRETOR, 1, place="centre"), cells("blast[phase=g1]", 6000)]
     simulation = mini_patient(
-        {"marrow": marrow}, switches={"ifng": "on"}, rates={**STILL, **AT_REST}
+        {"marrow": marrow},
+        switches={"ifng": "on", "exhaustion": "off"},  # a single secretor has to stay one
+        rates={**STILL, **AT_REST},
     )
     simulation.advance(24.0 * 10)
     agents = simulation.agents(0)

@@ -179,7 +179,7 @@ def test_names_defined_wrongly_are_one_complaint_with_all_lines_of_their_use() -
     found = problems_of(EVERYTHING.replace("  blast:\n", "  blats:\n"))
     (message,) = map(str, found)
     assert message.endswith(
-        "'blast'; did you mean 'blats'? (also in lines 16, 32, 34, 44, 46, 58, 60)"
+        "'blast'; did you mean 'blats'? (also in lines 16, 41, 43, 53, 57, 67, 71, 73)"
     )
 
 
@@ -225,7 +225,7 @@ def _scalars(
 SCALARS = list(_scalars(YAML(typ="safe", pure=True).compose(EVERYTHING)))
 #: Sections whose keys are names: misspelt there, they are missed where they are used.
 NAMES = re.compile(
-    r"(types|sets|switches|signals|drugs|compartments|grafts)\.[^.]+|types\.\w+\.(axes|counters)\.\w+"
+    r"(types|sets|switches|signals|fields|drugs|compartments|grafts)\.[^.]+|types\.\w+\.(axes|counters)\.\w+"
 )
 
 

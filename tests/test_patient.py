@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mst_abm.clinic.endpoints import Laboratory
+from mst_abm.clinic.laboratory import Laboratory
 from mst_abm.model.definition import Pattern, PatternTerm
 from mst_abm.model.species import matches
 from mst_abm.runs.simulation import Simulation

@@ -188,11 +188,13 @@ def test_endpoints_and_observed_counts(tmp_path):
         writer.append_record(simulation)
         writer.finish(
             endpoints={"recovery": np.array([12.5, np.nan])},
+            true_endpoints={"recovery": np.array([12.0, 30.0])},
             observed=Observed(np.array([0.0, 24.0]), {"neutrophils": np.array([[4, 2], [4, 0.1]])}),
             digest="abc",
         )
     with open_run(tmp_path / "a.h5") as run:
         assert run.endpoints["recovery"][0] == 12.5 and np.isnan(run.endpoints["recovery"][1])
+        assert run.true_endpoints["recovery"].tolist() == [12.0, 30.0]
         assert run.endpoint_table["unit"].tolist() == ["d"]
         assert run.observed["neutrophils"].tolist() == [[4, 2], [4, 0.1]]
         assert run.observed_units == {"neutrophils": "1e9/L"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from thresholds import HELPED
 
-from mst_abm.clinic.endpoints import Laboratory
+from mst_abm.clinic.laboratory import Laboratory
 from mst_abm.runs.simulation import Simulation
 from mst_abm.scenario import load_scenario_text
 

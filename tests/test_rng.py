@@ -113,7 +113,7 @@ def test_block_of_candidates_equals_the_twin(address: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_detail_equals_the_twin(address: tuple[int, ...]) -> None:
     seed, *rest = address
-    for purpose in range(15):
+    for purpose in range(16):
         assert detail_of(np.uint64(seed), *rest, purpose) == plain.detail(seed, *rest, purpose)
 
 

@@ -196,3 +196,43 @@ def test_kills_by_rule_add_up_to_deaths():
     booked["blasts die"] = events(simulation, "blasts die")
     assert booked[KILL] > 1000
     assert sum(booked.values()) == before + born - number(simulation, "blast")
+
+
+#: What the debris of cells that die by themselves alone would be.
+BY_THEMSELVES = {
+    "signals.leukaemia_debris.yields": [
+        {"event": "blasts die", "amount": 1, "relative_to": "1e9 cells"}
+    ]
+}
+
+
+def carrying(*, drug: bool, killers: int = 0, more: dict | None = None) -> tuple[int, float]:
+    """Antigen-presenting cells with leukaemia antigen after two days, and debris then, in 1e9."""
+    simulation = mini_patient(
+        {
+            "marrow": [cells("blast[phase=s_mid]", 4000), cells(f"{CLONE},status=effector]", killers)],
+            "lymphoid": [cells("apc[origin=host,antigen=self]", 4000)],
+        },
+        switches={**ALONE, "rvt": "on"},
+        rates={"effectors leave the marrow": "0 /day"},
+        patient={"height": "165 cm", "weight": "62 kg"},
+        protocol=[{"at": "0 d", "give": "cytarabine", "dose": "150 mg/m^2/day", "for": "2 d"}]
+        if drug
+        else [],
+        more=more,
+    )  # fmt: skip
+    simulation.advance(24.0 * 2)
+    debris = simulation.signals[0, simulation.compiled.signal_names.index("leukaemia_debris")]
+    return number(simulation, "apc[antigen=leukaemia]"), float(debris)
+
+
+def test_cells_killed_by_drugs_and_by_t_cells_are_debris_too():
+    alone = carrying(drug=False)
+    assert alone[0] > 0
+    for what in ({"drug": True}, {"drug": False, "killers": 100}):
+        loaded, debris = carrying(**what)
+        assert debris > 1.2 * alone[1]
+        assert loaded > 1.1 * alone[0]
+        # negative control: counting only those that die by themselves
+        unseen = carrying(**what, more=BY_THEMSELVES)
+        assert unseen[1] < 1.05 * alone[1]

@@ -261,7 +261,9 @@ def test_yaml_1_2_is_read_properly() -> None:
 def test_shipped_models_load_and_read_back(name: str) -> None:
     scenario = load_scenario(name)
     assert load_scenario_text(scenario.resolved_text, name=name).model == scenario.model
-    assert len(read_back(scenario.model)) == len(scenario.model.rules) + len(scenario.model.signals)
+    assert len(read_back(scenario.model)) == len(scenario.model.rules) + len(
+        scenario.model.signals
+    ) + len(scenario.model.hazards)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
@@ -281,8 +283,8 @@ def test_english(everything: Scenario) -> None:
     assert "releases 30 t[status=eff] into blood" in sentences["sheds"].text
     assert "3 t[status=rest] enter blood from outside" in sentences["drips"].text
     assert "plasma level of cytarabine" in sentences["plasma"].text
-    # assumptions: one rule and one signal; 7 rules, 3 signals and 3 modifiers in all
-    assert count_assumptions(everything.model) == (2, 13)
+    # assumptions: one rule, one signal and one field; 9 rules, 3 signals, 4 modifiers, a bias and a field in all
+    assert count_assumptions(everything.model) == (3, 18)
 
 
 def test_json_schema_knows_every_section() -> None:

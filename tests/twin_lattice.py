@@ -12,6 +12,7 @@ from twin_tables import (
     COUNTER,
     DIE,
     DIVIDE,
+    FIELD,
     IN_VACANT,
     LEAVE,
     MOVE,
@@ -103,12 +104,26 @@ class LatticeTwin(Reading):
         for m in self.modifiers[first:last]:
             if m.kind == NEAR:
                 x = self.near(patch, self.pattern_mask[m.target], m.reach, site)
+            elif m.kind == FIELD:
+                p *= self.sensed_at(patch, m.target, site)[0]
+                continue
             elif m.kind == COUNTER:
                 x = counters >> m.target & m.reach
             else:
                 x = int(patch.fields[m.target, site])
             p *= self.modifier_values[m.table + min(x, m.length - 1)]
         return p
+
+    def sensed_at(self, patch: Patch, reading: int, site: int) -> list[float]:
+        """What a reading of a field gives at the block of a site."""
+        record = self.readings[reading]
+        medium = self.media[record.medium]
+        x, y, z = (place // medium.side for place in self.coordinates(patch.compartment, site))
+        mine = [p for p in self.patches if p.compartment == patch.compartment]
+        k = [p.first for p in mine].index(patch.first)
+        block = x + medium.nx * (y + medium.ny * (z + medium.nz * k))
+        first = record.first + record.numbers * block
+        return self.sensed[first : first + record.numbers]
 
     # the lattice
 
@@ -174,7 +189,7 @@ class LatticeTwin(Reading):
             return False
         channel = self.channels[ch]
         if channel.verb == MOVE:
-            return self.move(patch, site, channel, word)
+            return self.move(patch, site, channel, word, number)
         if channel.verb == PAIR:
             return self.meet(patch, site, channel, word, number)
         if channel.verb == DIVIDE:
@@ -198,8 +213,18 @@ class LatticeTwin(Reading):
             patch.compartment, site, self.direction[patch.compartment][d]
         ), low / WORD
 
-    def move(self, patch: Patch, site: int, channel: SimpleNamespace, word: int) -> bool:
+    def move(
+        self, patch: Patch, site: int, channel: SimpleNamespace, word: int, number: int
+    ) -> bool:
         other, u = self.step(patch, site, word)
+        if channel.steer >= 0:
+            m = patch.compartment
+            step = self.direction[m][word * self.spaces[m].neighbours // WORD]
+            a, b, c = self.sensed_at(patch, channel.steer, site)
+            dx, dy, dz = step
+            along = (a * dx + b * dy + c * dz) / math.sqrt(dx * dx + dy * dy + dz * dz)
+            if self.detail(patch.number, number, DETAIL)[0] < 0.5 * (1.0 - along):
+                other = self.shifted(m, site, [-dx, -dy, -dz])
         if other is None:
             return False
         there = patch.cells.get(other)

@@ -17,7 +17,7 @@ from plain_random import COUNTING, exponential, logarithm, power
 
 DIE, BECOME, DIVIDE, MOVE, PAIR, LEAVE, EMIT = range(7)
 ATTEMPT, IN_VACANT, PUSH = range(3)
-NEAR, DISTANCE, SITE, COUNTER = range(4)
+NEAR, DISTANCE, SITE, COUNTER, FIELD = range(5)
 KEEP, ADD, SET, HALVE_UP, HALVE_DOWN, RESAMPLE = range(6)
 HILL, INVERSE_HILL, LINEAR, STEP, EXPONENTIAL, TABLE = range(6)
 DYNAMIC = 0
@@ -118,7 +118,7 @@ class Reading:
         tab, geo, state = simulation.tables, simulation.geometry, simulation.state
         for name in ("rows", "channels", "entries", "modifiers", "operations", "sources"):
             setattr(self, name, rows_of(getattr(tab, name)))
-        for name in ("terms", "signals", "count_terms"):
+        for name in ("terms", "signals", "count_terms", "media", "readings"):
             setattr(self, name, rows_of(getattr(tab, name)))
         for name in ("entry_range", "modifier_values", "pattern_mask", "update_range", "weights"):
             setattr(self, name, getattr(tab, name).tolist())
@@ -139,6 +139,9 @@ class Reading:
         self.tally = [0] * state.body.tally.shape[1]
         self.received = np.zeros_like(state.body.received[r])
         self.levels = state.body.signals[r].tolist()
+        self.sensed: list[
+            float
+        ] = []  # of fields, as the engine has it; given before every interval
         self.births = [0] * (geo.n_units + 1)
         self.attempts = self.executed = 0
         self.time, self.window = 0.0, 0

@@ -39,6 +39,7 @@ class Tile(NamedTuple):
     compartment: int
     row: int  # first row of the compartment
     unit: int  # its number among the tiles of a body: address of its draws
+    patch: int  # number of its patch within the compartment
     first: int  # its first site in the patch
     n: int
     x: int
@@ -57,6 +58,7 @@ class Tile(NamedTuple):
     stamp: np.ndarray
     fields: np.ndarray
     identity: np.ndarray
+    sensed: np.ndarray  # of the body
     # of the tile, by local number or class
     where: np.ndarray
     order: np.ndarray
@@ -87,7 +89,8 @@ def view_tile(tab, geo, lat, counts, tally, r, k, i):
     first, last = lo + box.first, lo + box.last
     bounds = lat.bounds[r, unit]
     return Tile(
-        compartment, compartment * tab.n_species, unit, box.first, box.last - box.first,
+        compartment, compartment * tab.n_species, unit,
+        k - geo.spaces[compartment].first_patch, box.first, box.last - box.first,
         box.x, box.y, box.z, box.nx, box.ny, box.nz,
         box.magic_x, box.shift_x, box.magic_y, box.shift_y,
         lat.species[r, lo:hi],
@@ -95,6 +98,7 @@ def view_tile(tab, geo, lat, counts, tally, r, k, i):
         lat.stamp[r, lo:hi] if lat.stamp.shape[1] > 1 else lat.stamp[r, 0:1],
         lat.fields[:, r, lo:hi],
         lat.identity[r, lo:hi] if tab.has_identity else lat.identity[r, 0:1],
+        lat.sensed[r],
         lat.where[r, first:last], lat.order[r, first:last], bounds, bounds,
         counts, tally,
     )  # fmt: skip

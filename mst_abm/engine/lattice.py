@@ -36,6 +36,7 @@ from mst_abm.engine.changes import (
     swap_cells,
     vacant_neighbour,
 )
+from mst_abm.engine.fields import sensed_place, turns_round
 from mst_abm.engine.grid import (
     count_within,
     grid_of,
@@ -57,6 +58,7 @@ from mst_abm.engine.tables import (
     DIE,
     DIVIDE,
     EMIT,
+    FIELD,
     LEAVE,
     MOVE,
     NEAR,
@@ -91,6 +93,9 @@ def acceptance(tab, geo, grid, tile, first, last, local, counters):
             )
         elif kind == COUNTER:
             x = (np.int64(counters) >> target) & tab.modifiers[m].reach
+        elif kind == FIELD:
+            p *= tile.sensed[sensed_place(tab, tile, target, local)]
+            continue
         else:
             x = np.int64(tile.fields[target, tile.first + local])
         p *= table_value(tab, m, x)
@@ -400,10 +405,12 @@ def run_tile(
             product = word * neighbours
             d = natural(product >> 32)
             lx, ly, lz = locate(tile, local)
-            other = shifted(
-                geo, grid, tile, lx, ly, lz,
-                np.int64(directions[d, 0]), np.int64(directions[d, 1]), np.int64(directions[d, 2]),
-            )  # fmt: skip
+            dx, dy = np.int64(directions[d, 0]), np.int64(directions[d, 1])
+            dz = np.int64(directions[d, 2])
+            if tab.channels[ch].steer >= 0:
+                if turns_round(tab, tile, ch, local, dx, dy, dz, address, candidate):
+                    dx, dy, dz = -dx, -dy, -dz
+            other = shifted(geo, grid, tile, lx, ly, lz, dx, dy, dz)
             if other < 0:
                 continue
             occupant = species[other]

@@ -46,6 +46,8 @@ ROUTING = 5  # patch a cell homes to
 COUNTING = 6  # first of eight: product (0, 1) and operation (0..3) that draws a counter
 LANDING = 14  # sites a waiting cell tries
 RESERVING = 15  # reservoirs: sites of probes, events, hand-over
+LAST_SPACE = (1 << 28) - 1  # of no tile and no reservoir
+BEFALLING = RESERVING << 28 | LAST_SPACE  # what a patient can bear before something befalls him
 
 BLOCK = 128  # candidates drawn together
 TWO_M31 = 2.0**-31

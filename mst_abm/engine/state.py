@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +50,7 @@ class State:
     pool: Pool
     outbox: Outbox
     body: Body
+    levels: tuple[np.ndarray, ...] = ()  # of each field now: (R, patches, nz, ny, nx) blocks
 
 
 def make_mixed(tab: Tables, n_bodies: int, slots: np.ndarray) -> Mixed:
@@ -155,6 +158,7 @@ def make_state(
     n_fields: int,
     slots: np.ndarray,
     has_reservoirs: bool = False,
+    levels: Sequence[float] = (),
 ) -> State:
     """State of empty bodies.
 
@@ -166,6 +170,8 @@ def make_state(
         Levels at time zero.
     slots : int64, shape (Q,)
         Room of each mixed compartment.
+    levels : one for each field
+        Level of every block at time zero.
     """
     n = len(replicates)
     n_patches = len(geo.patches)
@@ -182,6 +188,7 @@ def make_state(
         bounds=np.zeros((n, max(geo.n_units, 1), tab.n_classes + 2), np.int32),
         fields=np.zeros((n_fields, n, held), np.uint8),
         identity=make_identity((n, held), tab.has_identity),
+        sensed=np.ones((n, max(sensed_numbers(tab, geo), 1))),
     )
     progress = np.zeros(n, PROGRESS)
     progress["replicate"] = replicates
@@ -205,6 +212,24 @@ def make_state(
         make_pool(tab, n, n_patches, depth),
         make_outbox(tab, n, n_patches, depth),
         body,
+        tuple(
+            np.full((n, *blocks_of(geo, medium)), level)
+            for medium, level in zip(tab.media, levels, strict=True)
+        ),
+    )
+
+
+def blocks_of(geo: Geometry, medium: np.void) -> tuple[int, int, int, int]:
+    """Patches of a field, and blocks of each along z, y, x."""
+    patches = geo.spaces["patches"][medium["compartment"]]
+    return int(patches), int(medium["nz"]), int(medium["ny"]), int(medium["nx"])
+
+
+def sensed_numbers(tab: Tables, geo: Geometry) -> int:
+    """Numbers that all readings of fields give for one body."""
+    return sum(
+        int(reading["numbers"]) * math.prod(blocks_of(geo, tab.media[reading["medium"]]))
+        for reading in tab.readings
     )
 
 
@@ -287,6 +312,8 @@ def digest_body(tab: Tables, geo: Geometry, state: State, r: int) -> str:
         add(array[r])
     for name in ("window", "attempts", "executed"):
         add(body.progress[name][r])
+    for levels in state.levels:
+        add(levels[r])
     if len(geo.patches):
         add(lattice.species[r])
         add(lattice.counters[r])

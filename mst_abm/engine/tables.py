@@ -19,7 +19,7 @@ DIE, BECOME, DIVIDE, MOVE, PAIR, LEAVE, EMIT = range(7)
 # Where a daughter goes.
 ATTEMPT, VACANT, PUSH = range(3)
 # What a local modifier looks at.
-NEAR, DISTANCE, SITE, COUNTER = range(4)
+NEAR, DISTANCE, SITE, COUNTER, FIELD = range(5)
 # How a product's counter comes about.
 KEEP, ADD, SET, HALVE_UP, HALVE_DOWN, RESAMPLE = range(6)
 # Laws of signal modifiers.
@@ -67,6 +67,7 @@ CHANNEL = np.dtype(
         ("copies", "f8"),  # cells there per cell that leaves, or emitted
         ("reach", "i8"),  # pair channels: 0 = neighbours, R = ball of radius R
         ("pair_table", "i8"),
+        ("steer", "i8"),  # reading of a field that a step is biased by, -1 = none
     ]
 )
 ENTRY = np.dtype(
@@ -85,10 +86,31 @@ ENTRY = np.dtype(
 MODIFIER = np.dtype(  # local; its table is divided by its greatest value, which went into base
     [
         ("kind", "i8"),
-        ("target", "i8"),  # pattern row, distance or site field, or shift of a counter
+        ("target", "i8"),  # pattern row, distance or site field, shift of a counter, or reading
         ("reach", "i8"),  # radius of near, or mask of a counter
         ("table", "i8"),  # first place in modifier_values
         ("length", "i8"),
+    ]
+)
+MEDIUM = np.dtype(  # a field that spreads through the patches of a lattice, on blocks of sites
+    [
+        ("compartment", "i8"),
+        ("side", "i8"),  # sites of a block
+        ("width", "f8"),  # um of a block
+        ("nx", "i8"),  # blocks of a patch
+        ("ny", "i8"),
+        ("nz", "i8"),
+    ]
+)
+READING = np.dtype(  # what cells read of a field's mean over the interval, block by block
+    [
+        ("medium", "i8"),
+        ("first", "i8"),  # place in Lattice.sensed of the first block of the first patch
+        ("numbers", "i8"),  # of a block: 1 = a factor over its bound, 3 = the bias of a step
+        ("term", "i8"),  # factor: its law
+        ("bound", "f8"),
+        ("strength", "f8"),  # bias: strength g / (|g| + half) along the gradient g
+        ("half", "f8"),  # level / um
     ]
 )
 OPERATION = np.dtype(  # one product counter of an update program
@@ -286,6 +308,9 @@ class Tables(NamedTuple):
     law: np.ndarray  # (n, 2) points of table laws
     signals: np.ndarray  # SIGNAL
     count_terms: np.ndarray  # COUNT_TERM
+    media: np.ndarray  # MEDIUM
+    yields: np.ndarray  # (media, S) level per hour that one cell of a block adds
+    readings: np.ndarray  # READING
 
 
 class Geometry(NamedTuple):
@@ -319,6 +344,7 @@ class Lattice(NamedTuple):
     stamp: np.ndarray  # (R, N) u1 clock of a waiting cell, 0 = the tile's; or (R, 1)
     bounds: np.ndarray  # (R, U, C + 2) i4 bounds of the classes, then the number of waiting cells
     fields: np.ndarray  # (F, R, N) u1 sites to the nearest cell of a static type, or contacts
+    sensed: np.ndarray  # (R, n) f8 what readings give in this interval, patch by patch; or (R, 1)
     identity: np.ndarray  # (R, N) IDENTITY, or (R, 1)
 
 

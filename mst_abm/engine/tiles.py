@@ -42,10 +42,10 @@ FRESH, UNDER_WAY = 0, 1  # stages of a turn
 def late_view(tile, scratch):
     """The tile with nothing acting but what catches up."""
     return Tile(
-        tile.compartment, tile.row, tile.unit, tile.first, tile.n,
+        tile.compartment, tile.row, tile.unit, tile.patch, tile.first, tile.n,
         tile.x, tile.y, tile.z, tile.nx, tile.ny, tile.nz,
         tile.magic_x, tile.shift_x, tile.magic_y, tile.shift_y,
-        tile.species, tile.counters, tile.stamp, tile.fields, tile.identity,
+        tile.species, tile.counters, tile.stamp, tile.fields, tile.identity, tile.sensed,
         tile.where, tile.order, scratch.late, tile.listed, tile.counts, tile.tally,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from mst_abm.engine import tables as T
 from mst_abm.engine.tables import Geometry
 from mst_abm.errors import ModelError
 from mst_abm.model.definition import Compartment, Model, Modifier, Outcome, Product, Rule
+from mst_abm.model.fields import Readings
 from mst_abm.model.laws import Factors, Layout, LocalModifiers, Patterns, Updates, evaluate
 from mst_abm.model.species import EMPTY, Species, matches, resolve
 
@@ -52,6 +53,7 @@ class Channel:
     copies: float = 0.0
     reach: int = 0
     pair_table: int = 0
+    steer: int = -1
 
 
 @dataclass
@@ -98,6 +100,7 @@ class ChannelSet:
     updates: Updates
     factors: Factors
     local: LocalModifiers
+    readings: Readings
     rows: dict[int, list[Channel]] = field(default_factory=dict)
     pairs: dict[tuple[int, int], dict[int, list[Entry]]] = field(default_factory=dict)
     arrivals: dict[int, Arrival] = field(default_factory=dict)
@@ -157,6 +160,11 @@ class ChannelSet:
                 continue
             if compartment.kind == "mixed" and modifier.source in ("site", "distance"):
                 rate *= self._expected(modifier, compartment, where)
+                continue
+            if modifier.source == "field":
+                number, bound = self.readings.factor(modifier, compartment, where)
+                self.local.add_reading(number)
+                rate *= bound
                 continue
             self._check_reach(modifier.within, modifier.source == "near", compartment, where)
             row = self.geometry.spaces[m]["ball_row"]
@@ -246,6 +254,8 @@ class ChannelSet:
             products, changes = [], []
             if rule.swap_with is not None:
                 channel.swap = self.patterns.row(rule.swap_with)
+            if rule.bias is not None:
+                channel.steer = self.readings.bias(rule.bias, compartment, where)
         elif rule.verb == "leave" and rule.emits is not None:
             name, product, amount = rule.emits
             emitted = resolve(product, None, self.types, where)

@@ -13,6 +13,7 @@ from mst_abm.engine.reserves import Reserves
 from mst_abm.engine.tables import Geometry, Tables
 from mst_abm.model.channels import Arrival, Channel, ChannelSet, Entry, Source, Tally
 from mst_abm.model.definition import CountReference, Model, Product, Signal
+from mst_abm.model.fields import Readings
 from mst_abm.model.geometry import Tiling, build_geometry
 from mst_abm.model.laws import Factors, Layout, LocalModifiers, Patterns, Updates
 from mst_abm.model.reserves import build_reserves, reservoir_sites
@@ -209,6 +210,7 @@ def compile_model(
     tiling = None if tile_side is None else Tiling(tile_side, reach_of(model))
     geometry = build_geometry(model.compartments, tiling)
     patterns, layout = Patterns(species), Layout(model.types)
+    factors = Factors([s.name for s in model.signals])
     channel_set = ChannelSet(
         model,
         geometry,
@@ -216,8 +218,9 @@ def compile_model(
         patterns,
         layout,
         Updates(layout),
-        Factors([s.name for s in model.signals]),
+        factors,
         LocalModifiers(patterns, layout),
+        Readings(model, geometry, factors),
     )
     channel_set.finish()
     sites = reservoir_sites(channel_set)
@@ -228,6 +231,7 @@ def compile_model(
     class_of, n_classes, nominal = _classes(channel_set, geometry, n_rows, levels)
     static = {t.name for t in model.types if t.is_static}
     signals = _flatten_signals(model, patterns, given)
+    fields = channel_set.readings.arrays(patterns)
     tables = Tables(
         n_species=n_species,
         n_compartments=n_compartments,
@@ -243,6 +247,7 @@ def compile_model(
         sources=_flatten_sources(channel_set, geometry),
         **channel_set.factors.arrays(),
         **signals,
+        **fields,
     )
     return CompiledModel(
         model,

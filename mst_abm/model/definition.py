@@ -120,14 +120,28 @@ class Modifier:
 
     ``source``: "signal" (target: signal name), "near" (pattern, within R sites), "site" (number
     of neighbours of a static type, target), "distance" (sites to the nearest cell of a static
-    type, target), "counter" (counter of the actor, target).
+    type, target), "counter" (counter of the actor, target), "field" (field name, target).
     """
 
-    source: Literal["signal", "near", "site", "distance", "counter"]
+    source: Literal["signal", "near", "site", "distance", "counter", "field"]
     shape: Shape
     target: str = ""
     pattern: Pattern | None = None
     within: int = 1
+    number_class: NumberClass | None = None
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What draws a step up the gradient g of a field, or down it where ``strength`` is below 0.
+
+    The bias is strength g / (|g| + half), ``half`` in the field's unit per um.
+    """
+
+    field: str
+    strength: float
+    half: float
     number_class: NumberClass | None = None
     reference: str = ""
 
@@ -155,6 +169,7 @@ class Rule:
     push: int = 0
     within: int = 1
     swap_with: Pattern | None = None
+    bias: Bias | None = None
     emits: tuple[str, Product, float] | None = None
     is_from_outside: bool = False
     batch: int = 1
@@ -210,6 +225,44 @@ class Observable:
     number_class: NumberClass = "assumption"
     signal: str = ""
     observed: Assay = Assay()
+
+
+@dataclass(frozen=True)
+class Risk:
+    """A part of a hazard: ``rate`` (1/h) times the shape of an observable, in the latter's unit."""
+
+    observable: str
+    shape: Shape
+    rate: float
+    rate_text: str
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """Something that can befall a patient as a whole, once.
+
+    With ``risks`` it comes at the rate of their sum. With ``exposure``, an observable that only grows,
+    it comes when that passes what the patient can bear, the log10 of which differs between patients:
+    normal with ``log10_median`` and ``log10_sd``; ``grades``: names with the log10 of the exposure
+    above that from which each holds.
+    """
+
+    name: str
+    risks: tuple[Risk, ...] = ()
+    exposure: str = ""
+    log10_median: float = 0.0
+    log10_sd: float = 1.0
+    grades: tuple[tuple[str, float], ...] = ()
+    is_fatal: bool = False
+    reference: str = ""
+    number_class: NumberClass = "assumption"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the observables it follows from."""
+        return (self.exposure,) if self.exposure else tuple(r.observable for r in self.risks)
 
 
 @dataclass(frozen=True)
@@ -269,6 +322,27 @@ class Signal:
     number_class: NumberClass = "assumption"
     inputs: tuple[Input, ...] = ()
     events: tuple[EventYield, ...] = ()
+
+
+@dataclass(frozen=True)
+class Field:
+    """A level in space, one to every block of ``block`` sites a side, in each patch of a lattice.
+
+    dc/dt = diffusion Laplacian(c) + production + sum(rate_i n_i / relative_to_i) - decay c,
+    n cells per um^3 of the block. ``diffusion`` um^2/h; ``yields``: (rate, pattern, relative_to per um^3).
+    """
+
+    name: str
+    unit: str
+    compartment: str
+    block: int
+    diffusion: float
+    decay: float
+    initial: float = 0.0
+    production: float = 0.0
+    yields: tuple[tuple[float, Pattern, float], ...] = ()
+    reference: str = ""
+    number_class: NumberClass = "assumption"
 
 
 @dataclass(frozen=True)
@@ -350,3 +424,5 @@ class Model:
     compartments: tuple[Compartment, ...]
     initial: tuple[InitialCells, ...]
     reservoirs: tuple[Reservoir, ...] = ()
+    hazards: tuple[Hazard, ...] = ()
+    fields: tuple[Field, ...] = ()

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from mst_abm.model.definition import (
     CountReference,
     EventYield,
+    Field,
+    Hazard,
     Model,
     Modifier,
     NumberClass,
@@ -24,6 +26,7 @@ from mst_abm.model.definition import (
     Shape,
     Signal,
 )
+from mst_abm.model.fields import range_of
 
 
 class Sentence(NamedTuple):
@@ -46,9 +49,9 @@ def basis(number_class: NumberClass, reference: str) -> str:
 
 
 def read_back(model: Model) -> list[Sentence]:
-    """One sentence for each rule, then for each signal, in the order of the file."""
+    """One sentence for each rule, then for each signal, field, reservoir and hazard, in the order of the file."""
     every = tuple(compartment.name for compartment in model.compartments)
-    units = {signal.name: signal.unit for signal in model.signals}
+    units = {level.name: level.unit for level in (*model.signals, *model.fields)}
     rules = [
         Sentence(rule.name, rule_sentence(rule, every, units), rule.number_class, rule.reference)
         for rule in model.rules
@@ -57,11 +60,20 @@ def read_back(model: Model) -> list[Sentence]:
         Sentence(signal.name, signal_sentence(signal, units), signal.number_class, signal.reference)
         for signal in model.signals
     ]
+    spacing = {compartment.name: compartment.spacing for compartment in model.compartments}
+    fields = [
+        Sentence(f.name, field_sentence(f, spacing[f.compartment]), f.number_class, f.reference)
+        for f in model.fields
+    ]
     reservoirs = [
         Sentence(r.name, reservoir_sentence(r), r.number_class, r.reference)
         for r in model.reservoirs
     ]
-    return rules + signals + reservoirs
+    hazards = [
+        Sentence(hazard.name, hazard_sentence(hazard), hazard.number_class, hazard.reference)
+        for hazard in model.hazards
+    ]
+    return rules + signals + fields + reservoirs + hazards
 
 
 def describe(model: Model) -> list[str]:
@@ -70,14 +82,18 @@ def describe(model: Model) -> list[str]:
 
 
 def number_classes(model: Model) -> list[NumberClass]:
-    """The class of every number: one for each rule, modifier, signal and input of a drug."""
+    """The class of every number: of rules, modifiers, biases, signals, inputs, fields, reservoirs, hazards."""
     found: list[NumberClass] = []
     for rule in model.rules:
         found.append(rule.number_class)
-        found += [modifier.number_class or rule.number_class for modifier in rule.modifiers]
+        factors = [*rule.modifiers, *([rule.bias] if rule.bias else [])]
+        found += [factor.number_class or rule.number_class for factor in factors]
     for signal in model.signals:
         found += [signal.number_class, *(source.number_class for source in signal.inputs)]
     found += [reservoir.number_class for reservoir in model.reservoirs]
+    for hazard in model.hazards:
+        found += [risk.number_class for risk in hazard.risks] or [hazard.number_class]
+    found += [field.number_class for field in model.fields]
     return found
 
 
@@ -114,7 +130,7 @@ def rule_sentence(
 ) -> str:
     """A rule without its name and source.
 
-    ``every``: all compartments, which go without saying; ``units``: of the signals.
+    ``every``: all compartments, which go without saying; ``units``: of signals and fields.
     """
     parts = [_act(rule)]
     if rule.compartments and set(rule.compartments) != set(every) and not rule.is_from_outside:
@@ -122,7 +138,7 @@ def rule_sentence(
             where = "from" if rule.verb == "leave" else "in"
             parts.append(f"{where} {_and(rule.compartments)}")
     parts.append(f"at {rule.rate_text}{_per(rule)}")
-    text = " ".join(parts) + _placement(rule)
+    text = " ".join(parts) + _placement(rule) + _bias(rule, units or {})
     for modifier in rule.modifiers:
         text += f", times {_modifier(modifier, units or {})}"
     is_sure = len(rule.outcomes) == 1 and rule.outcomes[0].probability == 1.0
@@ -224,9 +240,9 @@ def _named(product: Product) -> str:
 
 def _modifier(modifier: Modifier, units: dict[str, str]) -> str:
     unit = ""
-    if modifier.source == "signal":
+    if modifier.source in ("signal", "field"):
         unit = units.get(modifier.target, "1")
-        source = f"the signal {modifier.target}"
+        source = f"the {modifier.source} {modifier.target}"
     elif modifier.source == "near":
         cells = modifier.pattern.text if modifier.pattern else ""
         within = "next to it" if modifier.within == 1 else f"within {modifier.within} sites"
@@ -241,6 +257,20 @@ def _modifier(modifier: Modifier, units: dict[str, str]) -> str:
     if modifier.number_class is not None:
         text += f" ({basis(modifier.number_class, modifier.reference)})"
     return text
+
+
+def _bias(rule: Rule, units: dict[str, str]) -> str:
+    """How steps are drawn, where a field has a say."""
+    bias = rule.bias
+    if bias is None:
+        return ""
+    unit = units.get(bias.field, "1")
+    per_um = f"{bias.half:g} {'' if unit == '1' else unit}/um"
+    way = "up" if bias.strength > 0 else "down"
+    text = f", drawn {way} the gradient of {bias.field} (bias up to {abs(bias.strength):g}, half of it at {per_um}"
+    if bias.number_class is not None:
+        text += f"; {basis(bias.number_class, bias.reference)}"
+    return text + ")"
 
 
 def _shape(shape: Shape, unit: str) -> str:
@@ -296,6 +326,44 @@ def signal_sentence(signal: Signal, units: dict[str, str] | None = None) -> str:
     text = f"starts at {signal.initial:g}{unit}"
     text += f", is made at {' plus '.join(gains)}" if gains else ""
     text += f", is cleared at {' plus '.join(losses)}" if losses else ""
+    return text + "."
+
+
+def hazard_sentence(hazard: Hazard) -> str:
+    """A hazard without its name and source."""
+    end = "the patient dies" if hazard.is_fatal else "it befalls the patient"
+    if not hazard.exposure:
+        parts = [
+            f"{risk.rate_text} times {_shape(risk.shape, '')} of {risk.observable}"
+            # the basis of the first stands for the sentence
+            + (f" ({basis(risk.number_class, risk.reference)})" if i else "")
+            for i, risk in enumerate(hazard.risks)
+        ]
+        return f"{end} at {' plus '.join(parts)}."
+    grades = ", ".join(f"{name} from {above:g}" for name, above in hazard.grades)
+    return (
+        f"{end} when log10 of {hazard.exposure} passes what differs between patients, "
+        f"{hazard.log10_median:g} with standard deviation {hazard.log10_sd:g}"
+        + (f"; grades by log10 above it: {grades}." if grades else ".")
+    )
+
+
+def field_sentence(field: Field, spacing: float) -> str:
+    """A field without its name and source; ``spacing`` of the lattice, um."""
+    unit = "" if field.unit == "1" else f" {field.unit}"
+    gains = [f"{field.production:g}{unit}/h"] if field.production else []
+    gains += [
+        f"{rate:g}{unit}/h for every {relative_to * 1e9:.4g} per mm^3 of {pattern.text} in the block"
+        for rate, pattern, relative_to in field.yields
+    ]
+    text = f"a field in {field.compartment} on blocks of {field.block} sites "
+    text += f"({field.block * spacing:g} um), starts at {field.initial:g}{unit}"
+    text += f", is made at {' plus '.join(gains)}" if gains else ""
+    text += f", spreads at {field.diffusion / 3600:.4g} um^2/s"
+    if field.decay:
+        text += f", is lost at {field.decay:g} /h"
+    if field.decay and field.diffusion:
+        text += f": it reaches some {range_of(field):.3g} um"
     return text + "."
 
 

@@ -52,6 +52,20 @@ def evaluate(shape: Shape, x: float) -> float:
     return float(np.interp(x, shape.x, shape.y))
 
 
+def greatest(shape: Shape) -> float:
+    """Largest value of a shape for x of 0 or more; infinite where it has no bound."""
+    p = dict(shape.parameters)
+    if shape.kind == "table":
+        return max(shape.y)
+    if shape.kind == "step":
+        return max(p["below"], p["above"])
+    # the others rise or fall throughout
+    far = p["high"] if p.get("slope", 0.0) > 0.0 else p.get("top", 0.0)
+    if shape.kind == "inverse_hill":
+        far = p["bottom"]
+    return max(evaluate(shape, 0.0), far)
+
+
 class Patterns:
     """Distinct patterns as masks over species."""
 
@@ -192,6 +206,13 @@ class Factors:
     def __init__(self, signal_names: Sequence[str]):
         self.signal_names = list(signal_names)
         self.products: list[tuple[Modifier, ...]] = [()]
+        self.lone: list[Modifier] = []  # laws of fields, which stand after all products
+
+    def term(self, modifier: Modifier) -> int:
+        """Number of a law of a field, counted from the first of them."""
+        if modifier not in self.lone:
+            self.lone.append(modifier)
+        return self.lone.index(modifier)
 
     def number(self, modifiers: Sequence[Modifier]) -> int:
         key = tuple(modifiers)
@@ -205,13 +226,13 @@ class Factors:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Arrays of `Tables` by name."""
-        terms = [m for product in self.products for m in product]
+        terms = [*(m for product in self.products for m in product), *self.lone]
         ends = np.cumsum([0] + [len(product) for product in self.products])
         records = np.zeros(len(terms), T.TERM)
         points: list[tuple[float, float]] = []
         for record, m in zip(records, terms, strict=True):
             given = dict(m.shape.parameters)
-            record["signal"] = self.signal_names.index(m.target)
+            record["signal"] = self.signal_names.index(m.target) if m.source == "signal" else -1
             record["kind"] = KINDS[m.shape.kind]
             record["geometric"] = m.shape.is_geometric
             for j, name in enumerate(PARAMETERS[m.shape.kind]):
@@ -265,6 +286,11 @@ class LocalModifiers:
             self.rows.append((kind, target, reach, len(self.values), span))
             self.values += [v / bound for v in values]
         return bound
+
+    def add_reading(self, number: int) -> None:
+        """Append a modifier that reads a field; its values are worked out in every interval."""
+        if number >= 0:
+            self.rows.append((T.FIELD, number, 0, 0, 0))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Arrays of `Tables` by name."""

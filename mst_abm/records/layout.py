@@ -35,7 +35,7 @@ class Layout:
     """The datasets of one new file.
 
     ``courses``: time courses by the names of the model, ``columns``: those of snapshots,
-    ``scales``: dimension scales, ``depth``: records per chunk.
+    ``fields``: levels in space at snapshots, ``scales``: dimension scales, ``depth``: records per chunk.
     """
 
     def __init__(self, file: h5py.File, header: Header) -> None:
@@ -75,6 +75,11 @@ class Layout:
             "reservoir": len(header.reservoirs.get("reservoir", ())),
             "endpoint": len(header.endpoints),
             **dict.fromkeys(GROWING, 0),
+            **{
+                f"{axis}_of_{name.replace('/', '_')}": n
+                for name, blocks in header.fields.items()
+                for axis, n in zip(("patch", *"zyx"), blocks.shape, strict=True)
+            },
         }
 
     @property
@@ -132,6 +137,10 @@ class Layout:
         self.columns = {row.path.partition("/")[2]: self._add(row.path) for row in rows}
         for name in ("time", "replicate", "start", "size"):
             self._add(f"snapshots/frame_{name}")
+        self.fields = {}
+        for name, blocks in self.header.fields.items():
+            self.fields[name] = self._add(f"fields/{name}", unit=blocks.unit)
+            _describe(self.fields[name], "compartment", blocks.compartment)
         # the mark of a contiguous ragged array in the CF conventions
         self.file["snapshots/frame_size"].attrs["sample_dimension"] = "cell"
 
@@ -141,7 +150,12 @@ class Layout:
         for column in ("endpoint", "unit", "description"):
             name = "name" if column == "endpoint" else column
             self._add(f"clinic/{column}", [getattr(e, name) for e in header.endpoints])
-        self._add("clinic/value", np.full((len(header.replicates), len(header.endpoints)), np.nan))
+        self._add("clinic/categories", ["|".join(e.categories) for e in header.endpoints])
+        for column in ("is_reported", "is_true"):
+            self._add(f"clinic/{column}", np.zeros(len(header.endpoints)))
+        for column in ("value", "true_value"):
+            nothing = np.full((len(header.replicates), len(header.endpoints)), np.nan)
+            self._add(f"clinic/{column}", nothing)
         self._add("observed/sample_time")
         for name, unit in header.observed.items():
             self._add(f"observed/{name}", unit=unit)
@@ -159,20 +173,22 @@ class Layout:
         """Create one dataset as the schema has it, with unit, description and dimension scales."""
         wanted, path = path, member_path(path)
         row = row_of(path)
-        shape = tuple(self._sizes[dim] for dim in row.dims)
+        member = wanted.partition("/")[2].replace("/", "_")
+        dims = tuple(dim.replace("<field>", member) for dim in row.dims)
+        shape = tuple(self._sizes[dim] for dim in dims)
         dtype = h5py.string_dtype() if row.dtype == TEXT else np.dtype(row.dtype)
         options: dict[str, Any] = {}
-        if any(dim in GROWING for dim in row.dims):
-            sizes = zip(row.dims, shape, strict=True)
+        if any(dim in GROWING for dim in dims):
+            sizes = zip(dims, shape, strict=True)
             options["maxshape"] = tuple(None if dim in GROWING else n for dim, n in sizes)
-            options["chunks"] = self._chunks(row.dims, shape, dtype.itemsize)
-        elif len(row.dims) > 1 and 0 not in shape:
+            options["chunks"] = self._chunks(dims, shape, dtype.itemsize)
+        elif len(dims) > 1 and 0 not in shape:
             options["chunks"] = True
         if "chunks" in options and dtype.kind != "O":
             options |= COMPRESSED
         if data is not None and 0 not in shape:
             options["data"] = np.asarray(data, object if dtype.kind == "O" else dtype)
-        if row.dims == ("cell",):
+        if dims == ("cell",):
             options["fillvalue"] = 0  # what columns of zeros are left at, see the writer
         group, _, name = path.rpartition("/")
         dataset = self._group(group).create_dataset(name, shape, dtype, **options)
@@ -180,12 +196,12 @@ class Layout:
         _describe(dataset, "long_name", row.description)
         if path != wanted:
             _describe(dataset, "name", wanted.partition("/")[2])
-        if row.dims == (name,):
+        if dims == (name,):
             dataset.make_scale(name)
             self.scales[name] = dataset
             self._linked.add(path)
         else:
-            for i, dim in enumerate(row.dims):
+            for i, dim in enumerate(dims):
                 dataset.dims[i].attach_scale(self._scale(dim, group))
         return dataset
 
@@ -221,6 +237,8 @@ class Layout:
             return (CELL_CHUNK,)
         if len(dims) == 1:
             return (INDEX_CHUNK,)
+        if dims[0] == "frame":
+            return (1, *shape[1:])
         rest = int(np.prod(shape[2:], dtype=int)) * itemsize
         depth = self.depth if dims[1] == "time" else INDEX_CHUNK
         replicates = int(np.clip(CHUNK_BYTES // max(depth * rest, 1), 1, max(shape[0], 1)))

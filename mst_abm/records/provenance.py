@@ -24,6 +24,7 @@ def provenance() -> dict[str, str]:
         "mst_abm": __version__,
         "numpy": _version("numpy"),
         "numba": _version("numba"),
+        "scipy": _version("scipy"),
         "h5py": f"{h5py.__version__} (HDF5 {h5py.version.hdf5_version})",
         "python": platform.python_version(),
         "git_commit": git_commit(),

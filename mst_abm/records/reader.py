@@ -151,13 +151,14 @@ class Run:
 
     @cached_property
     def species(self) -> dict[str, np.ndarray]:
-        """Columns of the species table: species, type, is_static and one per axis."""
+        """Columns of the species table: species, type, is_static, is_leukaemia and one per axis."""
         return self._table("species")
 
     @cached_property
     def axes(self) -> list[str]:
         """Names of the axes of cell types."""
-        return [name for name in self.species if name not in ("species", "type", "is_static")]
+        others = ("species", "type", "is_static", "is_leukaemia")
+        return [name for name in self.species if name not in others]
 
     @cached_property
     def compartments(self) -> dict[str, np.ndarray]:
@@ -230,6 +231,27 @@ class Run:
         for i, key in enumerate(zip(*(self.channels[c] for c in columns), strict=True)):
             members.setdefault(tuple(map(str, key)), []).append(i)
         return self._sums("events/tally", members)
+
+    def leukaemia_deaths(self, *, in_reservoirs: bool = False) -> dict[str, np.ndarray]:
+        """int64 (replicate, time) by rule: leukaemia cells lost since the previous record.
+
+        Over all rules they are all cells lost. Cells that move to another place are none of them.
+        ``in_reservoirs``: cells of the body lost there, instead of simulated ones.
+        """
+        changes = self.stoichiometry
+        is_blast = self.species["is_leukaemia"].astype(bool)[changes["species"]]
+        gained = np.zeros(len(self.channels["rule"]), "i8")
+        np.add.at(gained, changes["channel"][is_blast], changes["cells"][is_blast])
+        is_fatal = (gained < 0) & ~np.isin(self.channels["verb"], ("leave", "arrive", "move"))
+        lost: dict[str, np.ndarray] = {}
+        events = self.reserve_events() if in_reservoirs else self.events()
+        for channel in np.flatnonzero(is_fatal):
+            rule, cells = (
+                str(self.channels["rule"][channel]),
+                -gained[channel] * events[:, :, channel],
+            )
+            lost[rule] = lost[rule] + cells if rule in lost else cells
+        return lost
 
     @cached_property
     def signals(self) -> dict[str, np.ndarray]:
@@ -312,18 +334,54 @@ class Run:
         columns = {name: group[name][rows] for name in names if name in group}
         return Snapshot(float(frame["time"]), int(frame["replicate"]), columns)
 
+    def field(self, name: str) -> np.ndarray:
+        """float64 (frame, patch, z, y, x): levels of a field by block, at every snapshot."""
+        self._check(name, list(self.field_units), "field")
+        return self._file[member_path(f"fields/{name}")][: self.n_snapshots]
+
+    @cached_property
+    def field_units(self) -> dict[str, str]:
+        """Unit of every field."""
+        return self._members("fields")
+
     # ------------------------------------------------------------------ clinic
 
     @cached_property
     def endpoints(self) -> dict[str, np.ndarray]:
-        """float64 (replicate,) of every endpoint; not a number: not reached."""
-        values = self._file["clinic/value"][:]
-        return {name: values[:, i] for i, name in enumerate(self.endpoint_table["endpoint"])}
+        """float64 (replicate,) of every endpoint from what was reported; not a number: not reached."""
+        return self._endpoints("value")
+
+    @cached_property
+    def true_endpoints(self) -> dict[str, np.ndarray]:
+        """The same from the truth."""
+        return self._endpoints("true_value")
 
     @cached_property
     def endpoint_table(self) -> dict[str, np.ndarray]:
-        """Columns endpoint, unit, description."""
-        return self._table("clinic", but=("value",))
+        """Columns endpoint, unit, description, categories, is_reported and is_true."""
+        return self._table("clinic", but=("value", "true_value"))
+
+    def categories(self, endpoint: str, *, is_true: bool = False) -> np.ndarray:
+        """(replicate,) an endpoint as words, such as the response; empty: not reached."""
+        table = self.endpoint_table
+        self._check(endpoint, list(table["endpoint"]), "name of an endpoint")
+        words = str(table["categories"][list(table["endpoint"]).index(endpoint)]).split("|")
+        values = (self.true_endpoints if is_true else self.endpoints)[endpoint]
+        return np.array([words[int(v)] if np.isfinite(v) else "" for v in values])
+
+    def survival(self, name: str = "os", *, is_true: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Time (d) and event (bool: it happened, else censored) for survival analysis.
+
+        ``os`` from the start, ``dfs`` from remission; replicates that were never at risk are left out.
+        """
+        values = self.true_endpoints if is_true else self.endpoints
+        pairs = [
+            n.removesuffix("_time") for n in values if f"{n.removesuffix('_time')}_event" in values
+        ]
+        self._check(name, pairs, "kind of survival")
+        time, event = values[f"{name}_time"], values[f"{name}_event"]
+        is_at_risk = np.isfinite(time)
+        return time[is_at_risk], event[is_at_risk] == 1
 
     @cached_property
     def observed(self) -> dict[str, np.ndarray]:
@@ -381,6 +439,10 @@ class Run:
 
     # ------------------------------------------------------------------ inside
 
+    def _endpoints(self, column: str) -> dict[str, np.ndarray]:
+        values = self._file[f"clinic/{column}"][:]
+        return {str(name): values[:, i] for i, name in enumerate(self.endpoint_table["endpoint"])}
+
     def _course(self, group: str, name: str) -> np.ndarray:
         return self._file[member_path(f"{group}/{name}")][:, : self.n_records]
 
@@ -391,7 +453,7 @@ class Run:
         return {
             str(dataset.attrs.get("name", name)): str(dataset.attrs["units"])
             for name, dataset in items
-            if name not in coordinates
+            if name not in coordinates and "units" in dataset.attrs
         }
 
     def _table(self, group: str, but: tuple[str, ...] = ()) -> dict[str, np.ndarray]:

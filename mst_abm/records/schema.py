@@ -53,6 +53,7 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset("species/species", ("species",), TEXT, "1", "type[axis=value,...]; the first is a vacant site"),
     Dataset("species/type", ("species",), TEXT, "1", "cell type"),
     Dataset("species/is_static", ("species",), "u1", "1", "1: stands still for ever (anatomy)"),
+    Dataset("species/is_leukaemia", ("species",), "u1", "1", "1: counted by the observable blast_cells"),
     Dataset("species/<axis>", ("species",), TEXT, "1", "value on this axis, empty if the type lacks it or it is at its default"),
     Dataset("compartments/compartment", ("compartment",), TEXT, "1", "name"),
     Dataset("compartments/kind", ("compartment",), TEXT, "1", "lattice or mixed"),
@@ -108,6 +109,7 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset("snapshots/birth_h", ("cell",), "f8", "h", "time of birth", True),
     Dataset("snapshots/clone", ("cell",), "i8", "1", "number of the founder", True),
     Dataset("snapshots/generation", ("cell",), "i4", "1", "divisions since the founder", True),
+    Dataset("fields/<field>", ("frame", "patch_of_<field>", "z_of_<field>", "y_of_<field>", "x_of_<field>"), "f8", "<unit of the field>", "level of every block of every patch at the time of the snapshot; attribute compartment: where", True),
     # what was given to the patient
     Dataset("given/name", ("given",), TEXT, "1", "drug or infusion"),
     Dataset("given/start", ("given",), "f8", "h", "start"),
@@ -118,7 +120,11 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset("clinic/endpoint", ("endpoint",), TEXT, "1", "name"),
     Dataset("clinic/unit", ("endpoint",), TEXT, "1", "unit of the value"),
     Dataset("clinic/description", ("endpoint",), TEXT, "1", "what the value means"),
-    Dataset("clinic/value", ("replicate", "endpoint"), "f8", "<clinic/unit>", "value; not a number: not reached"),
+    Dataset("clinic/categories", ("endpoint",), TEXT, "1", "what the values 0, 1 ... stand for, joined by |; empty: a quantity"),
+    Dataset("clinic/is_reported", ("endpoint",), "u1", "1", "1: there is a value from what was reported"),
+    Dataset("clinic/is_true", ("endpoint",), "u1", "1", "1: there is a true value; 0: what it follows from was never there in this run"),
+    Dataset("clinic/value", ("replicate", "endpoint"), "f8", "<clinic/unit>", "from what was reported; not a number: not reached"),
+    Dataset("clinic/true_value", ("replicate", "endpoint"), "f8", "<clinic/unit>", "the same from the truth"),
     Dataset("observed/sample_time", ("sample_time",), "f8", "h", "time of the blood or marrow sample"),
     Dataset("observed/<count>", ("replicate", "sample_time"), "f8", "<unit of the count>", "the truth in the units of a laboratory"),
     Dataset("reported/<count>", ("replicate", "sample_time"), "f8", "<unit of the count>", "what the laboratory reports of it, with the error of counting; 0: not detected; not a number: no sample on that day", True),
@@ -141,6 +147,7 @@ ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("mst_abm", "version of this package"),
     ("numpy", "version"),
     ("numba", "version"),
+    ("scipy", "version; the bits of fields may hang on it"),
     ("h5py", "version, with that of HDF5"),
     ("python", "version"),
     ("git_commit", "commit of the source tree, empty if installed from a package"),
@@ -212,11 +219,12 @@ class Given:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A number the run will end with for every replicate."""
+    """A number the run will end with for every replicate; ``categories``: of 0, 1 ..., if it is no quantity."""
 
     name: str
     unit: str
     description: str = ""
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -232,13 +240,22 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class FieldBlocks:
+    """Where a field is: ``shape`` are patches, then blocks of each along z, y, x."""
+
+    unit: str
+    compartment: str
+    shape: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
 class Header:
     """Everything that is known when a run starts; names follow the tables above.
 
     ``species`` and ``channels`` and ``compartments`` are columns by name. ``species`` holds
-    "species", "type", "is_static" and one column per axis. ``reservoirs``: columns too, none without. ``signals``,
-    ``observed`` and ``reported`` map names to units. ``stoichiometry`` has rows (channel, compartment, species, cells
-    gained per event). Nothing can be added to a file once a run writes to it, so every name is declared here.
+    "species", "type", "is_static", "is_leukaemia" and one column per axis. ``reservoirs``: columns too, none without.
+    ``signals``, ``observed`` and ``reported`` map names to units. ``stoichiometry`` has rows (channel, compartment,
+    species, cells gained per event). Nothing can be added to a file once a run writes to it, so every name is declared here.
     """
 
     name: str
@@ -257,6 +274,7 @@ class Header:
     statistics: tuple[str, ...] = ()
     given: tuple[Given, ...] = ()
     reservoirs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fields: Mapping[str, FieldBlocks] = field(default_factory=dict)
     has_identity: bool = False
     has_handover: bool = False
     n_records_expected: int = 1

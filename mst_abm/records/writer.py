@@ -48,6 +48,7 @@ class Recordable(Protocol):
     @property
     def reservoirs(self) -> Any: ...
     def agents(self, replicate: int = 0) -> Mapping[str, np.ndarray]: ...
+    def field_levels(self, replicate: int = 0) -> Mapping[str, np.ndarray]: ...
 
 
 def refuse_place(path: Path, *, force: bool) -> None:
@@ -142,6 +143,7 @@ class RunWriter:
         self._times = np.zeros(self._layout.depth)
         self._n_buffered = 0
         self._frames: list[tuple[float, int, dict[str, np.ndarray]]] = []
+        self._levels: list[Mapping[str, np.ndarray]] = []  # of fields, one for each frame
         self._n_cells = 0
         self._statistics: dict[str, float] = {}
 
@@ -175,6 +177,7 @@ class RunWriter:
             columns[name] = np.asarray(agents[name], dataset.dtype)
         number = int(self.header.replicates[replicate])
         self._frames.append((simulation.time_h, number, columns))
+        self._levels.append(simulation.field_levels(replicate) if self.header.fields else {})
         if sum(len(frame[2]["species"]) for frame in self._frames) >= MAX_PENDING_CELLS:
             self.commit()
 
@@ -203,7 +206,7 @@ class RunWriter:
             self._file.flush()
         self._n_cells = n_cells
         self.n_snapshots += len(self._frames)
-        self._frames = []
+        self._frames, self._levels = [], []
         self.n_records, self._n_buffered = first + n, 0
         self._last_flush = time.monotonic()
         if self._current != self.path and self.n_records:
@@ -214,14 +217,20 @@ class RunWriter:
         self,
         *,
         endpoints: Mapping[str, np.ndarray] | None = None,
+        true_endpoints: Mapping[str, np.ndarray] | None = None,
         observed: Observed | None = None,
         digest: str = "",
     ) -> None:
         """Write what is known only at the end; names must have been declared in the header."""
         with _speaking(self.path):
             names = [endpoint.name for endpoint in self.header.endpoints]
-            for name, values in (endpoints or {}).items():
-                self._file["clinic/value"][:, names.index(name)] = values
+            for column, mark, found in (
+                ("value", "is_reported", endpoints),
+                ("true_value", "is_true", true_endpoints),
+            ):
+                for name, values in (found or {}).items():
+                    self._file[f"clinic/{column}"][:, names.index(name)] = values
+                    self._file[f"clinic/{mark}"][names.index(name)] = 1
             if observed is not None:
                 n = len(observed.time_h)
                 for group, series in (
@@ -333,6 +342,9 @@ class RunWriter:
             dataset = self._file[f"snapshots/frame_{name}"]
             dataset.resize(n_frames, axis=0)
             dataset[self.n_snapshots :] = values
+        for name, dataset in self._layout.fields.items():
+            dataset.resize(n_frames, axis=0)
+            dataset[self.n_snapshots :] = np.stack([levels[name] for levels in self._levels])
         self._layout.scales["frame"].resize(n_frames, axis=0)
         return end
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from textwrap import fill
 
@@ -10,6 +11,7 @@ import numpy as np
 from mst_abm.model.compile import CompiledModel, compile_model
 from mst_abm.model.definition import Compartment
 from mst_abm.model.english import count_assumptions, read_back
+from mst_abm.model.fields import block_width, range_of
 from mst_abm.report.summary import UNCUT, duration, number
 from mst_abm.runs.simulation import check_addresses
 from mst_abm.runs.tiled import FEWEST_TRIES, LARGEST_ERROR, plans, tile_side
@@ -37,6 +39,7 @@ def check_text(scenario: Scenario) -> str:
     lines += _rules(scenario)
     lines += _protocol(scenario)
     lines += _spaces(scenario)
+    lines += _fields(scenario)
     lines += _tiles(scenario, compiled, edges)
     n, total = count_assumptions(scenario.model)
     lines += [
@@ -107,6 +110,26 @@ def _spaces(scenario: Scenario) -> list[str]:
     return lines
 
 
+def _fields(scenario: Scenario) -> list[str]:
+    """Blocks of fields, and whether they are too coarse for what they hold."""
+    spaces = {c.name: c for c in scenario.model.compartments}
+    lines = []
+    for field in scenario.model.fields:
+        space = spaces[field.compartment]
+        width, reach = block_width(field, space), range_of(field)
+        blocks = " x ".join(str(n // field.block) for n in space.shape)
+        far = f"reaches sqrt(D / decay) = {reach:.3g} um"
+        if not 0.0 < reach < math.inf:
+            far = "reaches everything, for nothing is lost" if reach else "does not spread"
+        lines += ["", f"field: {field.name} in {blocks} blocks of {width:g} um, {far}"]
+        if 0.0 < reach < width:
+            lines.append(
+                f"warning: fields.{field.name}.block: expected blocks no wider than the {reach:.3g} um "
+                f"that the field reaches, got {width:g} um; make them smaller, or use 'near'."
+            )
+    return lines
+
+
 def _tiles(scenario: Scenario, compiled: CompiledModel, edges: np.ndarray) -> list[str]:
     """How tiled mode will run, and whether the window is too long for it."""
     lines = []
@@ -147,6 +170,7 @@ def _memory(scenario: Scenario, compiled: CompiledModel) -> int:
         signals=np.zeros(len(scenario.model.signals)),
         n_fields=len(compiled.fields),
         slots=np.array(slots, np.int64),
+        levels=[0.0] * len(scenario.model.fields),
     )
     return sum(_nbytes(getattr(state, field.name)) for field in fields(state))
 

@@ -17,7 +17,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from mst_abm.clinic.endpoints import lacking
+from mst_abm.clinic.laboratory import lacking
 from mst_abm.errors import RecordError
 from mst_abm.records.reader import Run, Snapshot
 from mst_abm.report.groups import Group, fatal_rules, groups_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from mst_abm.clinic.endpoints import is_lacking, lacking
 from mst_abm.records.reader import Run
 from mst_abm.report.groups import Group, fatal_rules, groups_of
 
@@ -26,6 +25,7 @@ def summary(run: Run) -> str:
         lines += _cells(run)
         lines += _reservoirs(run)
         lines += _events(run)
+        lines += _leukaemia(run)
     lines += _given(run)
     lines += _endpoints(run)
     lines += _tail(run)
@@ -80,6 +80,7 @@ def _cells(run: Run) -> list[str]:
 def _reservoirs(run: Run) -> list[str]:
     """What became of classes that were, or are, too rare for the sample."""
     lines = []
+    kinds = dict(zip(run.compartment_names, run.compartments["kind"], strict=True))
     for i, name in enumerate(run.reservoirs.get("reservoir", ())):
         cells = run.body_cells(i)
         is_apart = run.is_reserved[:, :, i]
@@ -88,12 +89,14 @@ def _reservoirs(run: Run) -> list[str]:
         parts = []
         if is_below.any():
             rest = f" in {is_below.sum()} of {len(cells)}" if not is_below.all() else ""
-            parts.append(f"below patch resolution{rest}: {_median(cells[is_below, -1])} cells")
+            is_lattice = kinds[run.reservoirs["compartment"][i]] == "lattice"
+            words = "below patch resolution" if is_lattice else "too few for the sample"
+            parts.append(f"{words}{rest}: {_median(cells[is_below, -1])} cells")
         if is_gone.any():
             parts.append("extinct" + (f" in {is_gone.sum()} of {len(cells)}" * (len(cells) > 1)))
         if not is_apart[:, -1].all():
             is_back = ~is_apart[:, -1] & is_apart.any(axis=1)
-            words = "back in the patches" if is_back.any() else "in the patches"
+            words = "back in the sample" if is_back.any() else "in the sample"
             parts.append(f"{words}: {_median(cells[~is_apart[:, -1], -1])} cells")
         low = duration(float(np.median(run.times_h[cells.argmin(axis=1)])))
         parts.append(f"lowest {_median(cells.min(axis=1))} at {low}")
@@ -159,30 +162,75 @@ def _given(run: Run) -> list[str]:
     return lines
 
 
+def _leukaemia(run: Run) -> list[str]:
+    """Every leukaemia cell lost by the rule that took it; sums over replicates, so that they add up."""
+    lost = {rule: int(cells.sum()) for rule, cells in run.leukaemia_deaths().items() if cells.any()}
+    if not lost:
+        return []
+    ranked = sorted(lost.items(), key=lambda item: (-item[1], item[0]))
+    total = sum(lost.values())
+    of = "" if len(run.replicates) == 1 else f", {len(run.replicates)} replicates together"
+    rows = [*((rule, n, f"{n / total:6.1%}") for rule, n in ranked), ("all", total, "")]
+    width, room = (max(len(f"{row[i]:,}" if i else str(row[0])) for row in rows) for i in (0, 1))
+    lines = ["", f"leukaemia cells lost, by rule{of}"]
+    return lines + [f"  {n:<{width}}  {k:>{room},}  {share}".rstrip() for n, k, share in rows]
+
+
 def _endpoints(run: Run) -> list[str]:
+    """Each endpoint as reported, beside it the true one where any differs."""
     table = run.endpoint_table
     if not len(table["endpoint"]):
         return []
     if not len(run.observed_times_h):
         return ["", "endpoints: none, they are read at the end of a run"]
-    rows = []
-    absent = lacking(run.observed)
-    for name, unit, description in zip(
-        table["endpoint"], table["unit"], table["description"], strict=True
-    ):
-        if is_lacking(str(name), absent):
-            continue
-        values = run.endpoints[name]
-        reached = values[np.isfinite(values)]
-        shown_unit = f" {unit}" if unit not in ("", "1") else ""
-        text = f"{_median(reached)}{shown_unit}" if len(reached) else "not reached"
-        if 0 < len(reached) < len(values):
-            text += f" ({len(reached)} of {len(values)})"
-        rows.append((str(name), text, str(description)))
+    rows = [row for i in np.flatnonzero(table["is_true"]) for row in _endpoint(run, int(i))]
     if not rows:
         return []
-    width, room = (max(len(row[i]) for row in rows) for i in (0, 1))
-    return ["", "endpoints", *(f"  {n:<{width}}  {t:<{room}}  {d}".rstrip() for n, t, d in rows)]
+    rows.insert(0, ("endpoints", "reported", "true", ""))
+    if all(seen == true for _, seen, true, _ in rows[1:]):
+        rows = [("endpoints", "", "", "")] + [
+            (name, seen, "", text) for name, seen, _, text in rows[1:]
+        ]
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1, 2)]
+    return ["", *(_columns(row, widths) for row in rows)]
+
+
+def _columns(row: tuple[str, ...], widths: list[int]) -> str:
+    cells = [f"{text:<{width}}" for text, width in zip(row, widths, strict=False) if width]
+    return "  ".join([*cells, row[-1]]).rstrip()
+
+
+def _endpoint(run: Run, place: int) -> list[tuple[str, str, str, str]]:
+    """Name, as reported, true, description; a row for each category if there are several replicates."""
+    table = run.endpoint_table
+    name, text = str(table["endpoint"][place]), str(table["description"][place])
+    is_reported, unit = bool(table["is_reported"][place]), str(table["unit"][place])
+    n = len(run.replicates)
+    if not table["categories"][place] or n == 1:
+        if table["categories"][place]:
+            true, seen = (run.categories(name, is_true=t)[0] or "-" for t in (True, False))
+        else:
+            true = _reached(run.true_endpoints[name], unit)
+            seen = _reached(run.endpoints[name], unit)
+        return [(f"  {name}", seen if is_reported else "not measured", true, text)]
+    rows = []
+    for word in str(table["categories"][place]).split("|"):
+        true_n, seen_n = (
+            int((run.categories(name, is_true=t) == word).sum()) for t in (True, False)
+        )
+        if true_n or seen_n:
+            seen = f"{seen_n} of {n}" if is_reported else "not measured"
+            rows.append((f"  {name}: {word}", seen, f"{true_n} of {n}", text))
+    return rows or [(f"  {name}", "-", "-", text)]
+
+
+def _reached(values: np.ndarray, unit: str) -> str:
+    """The median of those that reached it."""
+    reached = values[~np.isnan(values)]
+    if not len(reached):
+        return "not reached"
+    text = f"{_median(reached)}{'' if unit in ('', '1') else f' {unit}'}"
+    return text + f" ({len(reached)} of {len(values)})" * (len(reached) < len(values))
 
 
 def _tail(run: Run) -> list[str]:

@@ -29,6 +29,7 @@ from mst_abm.errors import EngineError, ModelError
 from mst_abm.model.compile import compile_model
 from mst_abm.model.geometry import coordinates
 from mst_abm.model.species import resolve
+from mst_abm.runs.fields import SpreadingFields
 from mst_abm.runs.initial import build_items
 from mst_abm.runs.reservoirs import Reservoirs
 from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
@@ -127,6 +128,11 @@ class Simulation:
             if cuts
             else None
         )
+        self._fields = (
+            SpreadingFields(self.compiled, self.tables, self.geometry)
+            if scenario.model.fields
+            else None
+        )
         self.time_h = 0.0
         self._interval = 0
         self.reservoirs = Reservoirs(self)
@@ -184,6 +190,7 @@ class Simulation:
             n_fields=len(compiled.fields),
             slots=slots,
             has_reservoirs=bool(compiled.model.reservoirs),
+            levels=[f.initial for f in compiled.model.fields],
         )
         masks = [[s.type == kind for s in compiled.species] for _, kind in compiled.fields]
         sites = [int(p["last"] - p["first"]) for p in geo.patches]
@@ -244,19 +251,28 @@ class Simulation:
             self._edges = np.insert(self._edges, at, goal)
             self._plan_levels()
         while self._interval < at:
-            is_watched = bool(self.reservoirs) or self._yields.any()
+            is_watched = bool(self.reservoirs or self._fields) or self._yields.any()
             most = 1 if is_watched else WINDOWS_PER_CALL
             stop = min(self._next_event(), at, self._interval + most)
             self.state.body.signals[:] += self._inputs[self._interval]
             self.reservoirs.begin(self._interval + 1)
+            levels = self._spread_fields()
             before = self.state.body.tally.copy() if self._yields.any() else None
             self._run_windows(self._interval, stop)
+            self.state.levels = levels
             if before is not None:
                 self._feed_signals(self.state.body.tally - before)
             self.reservoirs.end(self._interval + 1, *self._edges[stop - 1 : stop + 1])
             self._interval = stop
             self.time_h = float(self._edges[stop])
             self._apply_events()
+
+    def _spread_fields(self) -> tuple[np.ndarray, ...]:
+        """Fields through the coming interval; their levels at its end."""
+        if self._fields is None:
+            return ()
+        begin, end = self._edges[self._interval : self._interval + 2]
+        return self._fields.spread(self.state, float(end - begin))
 
     def _plan_levels(self) -> None:
         """Levels of drugs in every interval, and what they add to other signals there."""
@@ -462,6 +478,12 @@ class Simulation:
                 if signal.kind == "drug":
                     levels[:, i] = 0.0
         return levels
+
+    def field_levels(self, replicate: int = 0) -> dict[str, np.ndarray]:
+        """Levels of every field now: float64 (patch, z, y, x) by block, of one replicate."""
+        names = [field.name for field in self.compiled.model.fields]
+        levels = [levels[replicate].copy() for levels in self.state.levels]
+        return dict(zip(names, levels, strict=True))
 
     @property
     def statistics(self) -> dict[str, float]:

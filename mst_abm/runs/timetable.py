@@ -33,9 +33,10 @@ def multiples(step: float, until: float) -> np.ndarray:
 
 
 def needs_exchange(compiled: CompiledModel) -> bool:
-    """Whether anything passes between spaces or signals at edges."""
+    """Whether anything passes between spaces, signals, fields or reservoirs at edges."""
     model = compiled.model
-    return bool(model.signals) or len(model.compartments) > 1 or bool(model.reservoirs)
+    has_levels = bool(model.signals or model.fields or model.reservoirs)
+    return has_levels or len(model.compartments) > 1
 
 
 def run_edges(scenario: Scenario, compiled: CompiledModel) -> np.ndarray:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mst_abm.clinic.endpoints import DAY_H, Laboratory, endpoints_for, lacking
-from mst_abm.clinic.observation import Observation, day_of
+from mst_abm.clinic.endpoints import endpoints_for
+from mst_abm.clinic.laboratory import Laboratory
+from mst_abm.model.definition import Observable
 from mst_abm.model.english import count_assumptions
 from mst_abm.model.species import matches
-from mst_abm.records.schema import Endpoint, Given, Header, Observed
+from mst_abm.records.schema import Endpoint, FieldBlocks, Given, Header
 from mst_abm.records.writer import RunWriter
+from mst_abm.runs.follow_up import Samples, read_endpoints
 
 if TYPE_CHECKING:
     from mst_abm.scenario.definition import Scenario
@@ -86,6 +88,7 @@ def run_to_file(
         seed=scenario.run.seed if seed is None else seed,
         replicates=first_replicate + np.arange(replicates),
     )
+    samples = Samples()
     started = time.monotonic()
     laboratory = Laboratory(
         scenario.observables,
@@ -93,14 +96,12 @@ def run_to_file(
         scenario.model.compartments,
         [signal.name for signal in scenario.model.signals],
     )
-    samples: list[tuple[float, dict[str, np.ndarray]]] = []
     with RunWriter(path, header, force=force) as writer:
         for time_h in sorted({*records, *snapshots}):
             sim.advance(time_h)
             if time_h in records:
                 writer.append_record(sim)
-                if scenario.observables and time_h >= len(samples) * DAY_H - 1e-9:
-                    samples.append((time_h, laboratory.read(sim.cells, sim.signals)))
+                samples.take(laboratory, sim)
             if time_h in snapshots:
                 for replicate in range(min(snapshot_replicates, replicates)):
                     writer.append_snapshot(sim, replicate)
@@ -108,35 +109,13 @@ def run_to_file(
                 n_cells = sum(int(counts[:, 1:].sum()) for counts in sim.counts.values())
                 seconds = time.monotonic() - started
                 progress(Progress(time_h, until_h, n_cells, int(sim.tally.sum()), seconds))
-        observation = Observation(scenario.observables, header.seed, header.replicates)
-        endpoints, observed = read_endpoints(scenario, samples, observation)
+        results = read_endpoints(scenario, samples, seed=header.seed, replicates=header.replicates)
         writer.finish(
-            endpoints=endpoints,
-            observed=observed,
+            endpoints=results.reported,
+            true_endpoints=results.true,
+            observed=results.observed,
             digest=sim.digest() if replicates <= MOST_DIGESTED else "",
         )
-
-
-def read_endpoints(
-    scenario: Scenario,
-    samples: list[tuple[float, dict[str, np.ndarray]]],
-    observation: Observation | None = None,
-) -> tuple[dict[str, np.ndarray], Observed | None]:
-    """Endpoints and laboratory series from daily samples, and what is reported of them."""
-    if not samples:
-        return {}, None
-    times = np.array([time_h for time_h, _ in samples])
-    series = {name: np.stack([s[name] for _, s in samples], axis=1) for name in samples[0][1]}
-    end_h = max((dose.start_h + dose.duration_h for dose in scenario.doses), default=0.0)
-    absent = lacking(series)
-    values = {
-        rule.name: rule.evaluate(times, series, end_h)
-        for rule in endpoints_for(scenario.observables)
-        if not absent.intersection(rule.needs)
-    }
-    reports = [observation.report(day_of(t), s) for t, s in samples] if observation else [{}]
-    reported = {name: np.stack([seen[name] for seen in reports], axis=1) for name in reports[0]}
-    return values, Observed(times, series, reported)
 
 
 def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
@@ -149,19 +128,20 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
         replicates=np.asarray(replicates, "i8"),
         scenario_text=scenario.resolved_text,
         model_text=scenario.model_text,
-        species=_species_table(compiled),
+        species=_species_table(compiled, scenario.observables),
         compartments=_compartment_table(compiled.model.compartments),
         channels=_channel_table(compiled.tallies),
         signals={signal.name: signal.unit for signal in compiled.model.signals},
         stoichiometry=compiled.stoichiometry,
         given=_given(scenario),
         endpoints=tuple(
-            Endpoint(rule.name, rule.unit, rule.description)
-            for rule in endpoints_for(scenario.observables)
+            Endpoint(rule.name, rule.unit, rule.description, rule.categories)
+            for rule in endpoints_for(scenario.observables, scenario.model.hazards)
         ),
         observed={item.name: item.unit for item in scenario.observables},
         reported={item.name: item.unit for item in scenario.observables if item.observed.every_d},
         statistics=tuple(sim.statistics),
+        fields=_field_table(sim),
         has_handover=len(compiled.model.compartments) > 1 or bool(scenario.infusions),
         reservoirs=_reservoir_table(compiled),
         has_identity=bool(scenario.run.records_identity),
@@ -180,14 +160,16 @@ def _times(values: Any) -> set[float]:
     return {float(value) for value in values}
 
 
-def _species_table(compiled: Any) -> dict[str, np.ndarray]:
+def _species_table(compiled: Any, observables: Sequence[Observable]) -> dict[str, np.ndarray]:
     static = {t.name for t in compiled.model.types if t.is_static}
     axes = dict.fromkeys(axis for t in compiled.model.types for axis in t.axes)
     species = compiled.species
+    blasts = [o.count for o in observables if o.name == "blast_cells" and o.count is not None]
     columns = {
         "species": [s.name for s in species],
         "type": [s.type for s in species],
         "is_static": [s.type in static for s in species],
+        "is_leukaemia": [any(matches(count.pattern, s) for count in blasts) for s in species],
     }
     for axis in axes:
         columns[axis] = [dict(s.stated).get(axis, "") for s in species]
@@ -222,6 +204,12 @@ def _reservoir_table(compiled: Any) -> dict[str, np.ndarray]:
         "above": np.array([r.above for r in reservoirs], "f8"),
         "is_member": np.array(members, "u1"),
     }
+
+
+def _field_table(sim: Any) -> dict[str, FieldBlocks]:
+    fields = sim.compiled.model.fields
+    shapes = {name: levels.shape for name, levels in sim.field_levels().items()} if fields else {}
+    return {f.name: FieldBlocks(f.unit, f.compartment, shapes[f.name]) for f in fields}
 
 
 def _channel_table(tallies: Any) -> dict[str, np.ndarray]:

@@ -31,6 +31,9 @@ class Context:
     units: dict[str, str] = field(default_factory=dict)
     #: Signals that are switched off; modifiers that read one are off too.
     silent: set[str] = field(default_factory=set)
+    #: The same of fields.
+    field_units: dict[str, str] = field(default_factory=dict)
+    silent_fields: set[str] = field(default_factory=set)
     #: Factors that ``fraction_of`` may name.
     fractions: dict[str, float] = field(default_factory=dict)
     #: Those that nobody is there for: initial cells that name one are left out.

@@ -13,6 +13,8 @@ from mst_abm.scenario.context import Context
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.document import Node, read_file, read_text, write
 from mst_abm.scenario.effects import add_effects, read_levels
+from mst_abm.scenario.fields import read_fields
+from mst_abm.scenario.hazards import read_hazards
 from mst_abm.scenario.merging import find_file, merge, shipped_models
 from mst_abm.scenario.observables import read_observables
 from mst_abm.scenario.problems import WordError
@@ -34,8 +36,8 @@ from mst_abm.units import shown
 
 #: Sections that map names to definitions.
 MAPPINGS = (
-    "types", "sets", "switches", "signals", "observables", "drugs", "compartments", "reservoirs",
-    "grafts", "states",
+    "types", "sets", "switches", "signals", "fields", "observables", "hazards", "drugs",
+    "compartments", "reservoirs", "grafts", "states",
 )  # fmt: skip
 
 __all__ = ["load_scenario", "load_scenario_text", "shipped_models"]
@@ -88,10 +90,12 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     patient, donor = read_patient(context), read_donor(context)
     read_fractions(context, patient, donor)
     signals = read_signals(context)
+    fields = read_fields(context)
     levels = read_levels(context)
     rules = read_rules(context)
     rules, signals = add_effects(context, rules, signals, levels)
     observables = read_observables(context)
+    hazards = read_hazards(context, observables)
     read_states(context)
     initial = read_initial(context)
     reservoirs = read_reservoirs(context)
@@ -107,6 +111,8 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         compartments=tuple(context.compartments.values()),
         initial=initial,
         reservoirs=reservoirs,
+        hazards=hazards,
+        fields=fields,
     )
     given = context.raw("name")
     resolved = _resolved(tree)

@@ -1,4 +1,4 @@
-"""Factors on rates: sources (signal, near, site, distance, counter) and shapes (Hill, ...)."""
+"""Factors on rates: sources (signal, near, site, distance, counter, field) and shapes (Hill, ...)."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from mst_abm.scenario.schema import (
 )
 from mst_abm.units import factor, quantity_in, shown, split
 
-SOURCES = ("signal", "near", "site", "distance", "counter")
+SOURCES = ("signal", "near", "site", "distance", "counter", "field")
 SHAPES = ("hill", "inverse_hill", "linear", "step", "exponential", "table")
 
 
 def read_modifiers(
     context: Context, sections: list[ModifierSection], actor: Pattern | None, keys: Keys
 ) -> tuple[Modifier, ...]:
-    """The modifiers of a rule that are switched on, and whose signal is."""
+    """The modifiers of a rule that are switched on, and whose signal or field is."""
     found = []
     for i, section in enumerate(sections):
         here = (*keys, i)
         modifier = _read_modifier(context, section, actor, here)
-        is_on = context.is_on(section.switch, here) and section.signal not in context.silent
-        if is_on and modifier is not None:
+        is_off = section.signal in context.silent or section.field in context.silent_fields
+        if context.is_on(section.switch, here) and not is_off and modifier is not None:
             found.append(modifier)
     return tuple(found)
 
@@ -47,7 +47,7 @@ def _read_modifier(
         return None
     if "within" in section.model_fields_set and source != "near":
         context.problems.add((*keys, "within"), "expected 'within' only beside 'near'", at_key=True)
-    unit: str | None = "1" if source != "signal" else None
+    unit: str | None = "1" if source not in ("signal", "field") else None
     target, pattern, is_good = "", None, False
     with context.problems.at(*keys, source):
         if source == "near":
@@ -55,6 +55,9 @@ def _read_modifier(
         elif source == "signal":
             target = context.known("signals", section.signal or "", "signal")
             unit = context.units.get(target)
+        elif source == "field":
+            target = context.known("fields", section.field or "", "field")
+            unit = context.field_units.get(target)
         elif source == "counter":
             target = section.counter or ""
             _check_counter(context, target, actor)

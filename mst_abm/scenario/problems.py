@@ -24,8 +24,6 @@ NOT_YET = {
     "when": "deciding by the patient's state",
     "then": "deciding by the patient's state",
     "repeat": "repeating a block of the protocol",
-    "toward": "movement along a gradient",
-    "field": "a factor from a field in space",
     "gradient": "a factor from a gradient",
 }
 

@@ -34,7 +34,8 @@ def _read(context: Context, name: str) -> Reservoir | None:
     if section.above <= section.below:
         words = f"expected more than 'below', {section.below:g} cells, got {section.above:g}"
         message = f"{words}; between the two a class stays where it is"
-        context.problems.add(context.problems.latest((*keys, "above"), (*keys, "below")), message)
+        both: list[Keys] = [(*keys, "above"), (*keys, "below")]
+        context.problems.add(context.problems.latest(*both), message, of=both)
     with context.problems.at(*keys, "in"):
         context.known("compartments", section.in_, "compartment")
         compartment = context.compartments[section.in_]

@@ -16,7 +16,7 @@ OWN_KEYS = {
     "die": (),
     "become": ("outcomes", "counters"),
     "divide": ("outcomes", "counters", "place"),
-    "move": ("swap_with",),
+    "move": ("swap_with", "biased_by"),
     "contact": ("outcomes",),
     "paracrine": ("outcomes", "within"),
     "leave": ("outcomes", "at", "emit"),

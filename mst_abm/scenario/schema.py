@@ -74,6 +74,7 @@ Length = Annotated[float, Measured("length")]
 Volume = Annotated[float, Measured("volume")]
 Density = Annotated[float, Measured("density")]
 Concentration = Annotated[float, Measured("concentration")]
+Diffusion = Annotated[float, Measured("diffusion")]
 MolarMass = Annotated[float, Measured("molar mass")]
 Number = Annotated[float, Measured("number")]
 Share = Annotated[float, Measured("fraction")]
@@ -172,6 +173,7 @@ class ModifierSection(Section):
     site: Word | None = None
     distance: Word | None = None
     counter: Word | None = None
+    field: Word | None = None
     within: int = Field(1, ge=1, le=5, description="range of near, in sites")
     shape: ShapeSection
     switch: Word | None = None
@@ -188,6 +190,15 @@ class AtSection(Section):
 class EmitSection(Section):
     to: str
     yield_: Number = Field(alias="yield")
+
+
+class BiasSection(Section):
+    field: Word
+    strength: float = Field(ge=-1.0, le=1.0, description="below 0: away from it")
+    half: Written = Field(description="gradient at which the bias is half of strength")
+    switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
+    source: Word = ""
 
 
 class OutcomeSection(Section):
@@ -219,6 +230,7 @@ class RuleSection(Section):
     counters: dict[Word, Any] = {}
     place: Any = None
     swap_with: Words | None = Field(None, min_length=1)
+    biased_by: BiasSection | None = None
     within: int = Field(1, ge=1, le=5)
     at: AtSection | None = None
     emit: EmitSection | None = None
@@ -289,6 +301,27 @@ class ObservedSection(Section):
     class_: Class | None = Field(None, alias="class")
 
 
+class FieldYieldSection(Section):
+    of: str
+    rate: Written
+    relative_to: Density
+    switch: Word | None = None
+
+
+class FieldSection(Section):
+    unit: Word = "1"
+    in_: Word = Field(alias="in", description="a lattice")
+    block: int | None = Field(None, ge=1, description="side of a block in sites")
+    diffusion: Diffusion
+    decay: Rate = 0.0
+    initial: Written = 0.0
+    production: Written = 0.0
+    yields: list[FieldYieldSection] = []
+    switch: Word | None = None
+    source: Word = Field(min_length=1)
+    class_: Class | None = Field(None, alias="class")
+
+
 class ObservableSection(Section):
     of: str | None = None
     signal: Word | None = None
@@ -299,6 +332,31 @@ class ObservableSection(Section):
     switch: Word | None = None
     source: Word = Field(min_length=1)
     class_: Class | None = Field(None, alias="class")
+
+
+class RiskSection(Section):
+    observable: Word
+    rate: Rate
+    shape: ShapeSection
+    switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
+    source: Word = Field(min_length=1)
+
+
+class HazardSection(Section):
+    """What can befall the patient: at the rate of ``risks``, or when an exposure passes what he can bear."""
+
+    risks: list[RiskSection] | None = Field(None, min_length=1)
+    exposure: Word | None = Field(None, description="an observable that only grows")
+    log10_median: float | None = None
+    log10_sd: Annotated[float, Field(gt=0)] | None = None
+    grades: dict[Word, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="log10 of the exposure above what the patient can bear"
+    )
+    fatal: Switch = False
+    switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
+    source: Word = ""
 
 
 class LawSection(ShapeSection):
@@ -464,6 +522,7 @@ class GraftSection(Section):
     share: Number = 1.0
     into: Word
     cells: str
+    counters: dict[Word, Any] = {}
     fraction_of: Word | None = None
     switch: Word | None = None
     source: Word = ""
@@ -541,7 +600,9 @@ class FileSection(Section):
     types: dict[str, TypeSection | None] = {}
     sets: dict[str, list[str]] = {}
     signals: dict[str, SignalSection] = {}
+    fields: dict[str, FieldSection] = {}
     observables: dict[str, ObservableSection] = {}
+    hazards: dict[str, HazardSection] = {}
     drugs: dict[str, DrugSection] = {}
     rules: list[RuleSection] = []
     compartments: dict[str, CompartmentSection] = {}
@@ -561,8 +622,8 @@ class FileSection(Section):
 
 
 MODEL_SECTIONS = (
-    "types", "sets", "switches", "signals", "observables", "drugs", "rules", "compartments",
-    "reservoirs", "states", "initial", "patient_defaults", "immunology", "grafts",
+    "types", "sets", "switches", "signals", "fields", "observables", "hazards", "drugs", "rules",
+    "compartments", "reservoirs", "states", "initial", "patient_defaults", "immunology", "grafts",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from mst_abm.model.definition import Modifier, Outcome, Pattern, Product
 from mst_abm.scenario.context import Context
 from mst_abm.scenario.document import Keys
+from mst_abm.scenario.fields import read_bias
 from mst_abm.scenario.modifiers import read_at
 from mst_abm.scenario.patterns import (
     SAME,
@@ -110,6 +111,8 @@ def _read_plain(context: Context, section: RuleSection, parts: Parts, keys: Keys
             others = parse_pattern(section.swap_with, context.vocabulary)
             _refuse_static(context, others)
             parts.extra["swap_with"] = others
+    if section.biased_by is not None:
+        parts.extra["bias"] = read_bias(context, section.biased_by, (*keys, "biased_by"))
 
 
 def _refuse_static(context: Context, pattern: Pattern) -> None:

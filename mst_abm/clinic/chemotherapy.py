@@ -1,0 +1,41 @@
+"""Which doses are chemotherapy, and when the first course of it ends: recovery is counted from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mst_abm.clinic.protocol import Dose
+from mst_abm.model.definition import Model, Observable
+
+#: A pause without doses that is longer ends a course.
+PAUSE_H = 7 * 24.0
+
+
+def chemotherapy(model: Model, observables: Iterable[Observable]) -> set[str]:
+    """Drugs whose level makes rules kill what ``blast_cells`` counts; any cell, where nothing does.
+
+    So growth factors and drugs against T cells alone are none.
+    """
+    counts = [o.count for o in observables if o.name == "blast_cells" and o.count is not None]
+    targets = {term.type for count in counts for term in count.pattern.terms}
+    drug_of = {signal.name: signal.drug for signal in model.signals if signal.drug}
+    return {
+        drug_of[modifier.target]
+        for rule in model.rules
+        if rule.verb == "die"
+        and (not targets or targets.intersection(term.type for term in rule.actor.terms))
+        for modifier in rule.modifiers
+        if modifier.source == "signal" and modifier.target in drug_of
+    }
+
+
+def first_course_end_h(doses: Iterable[Dose], drugs: set[str]) -> float:
+    """End of the last dose that follows on those before it; 0 without any."""
+    end_h: float | None = None
+    for dose in sorted(doses, key=lambda dose: dose.start_h):
+        if dose.drug not in drugs:
+            continue
+        if end_h is not None and dose.start_h > end_h + PAUSE_H:
+            break
+        end_h = max(end_h or 0.0, dose.start_h + dose.duration_h)
+    return end_h or 0.0
