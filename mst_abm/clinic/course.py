@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from mst_abm.clinic.hazards import Fate
+from mst_abm.clinic.observation import DAY_H, latest
 
-DAY_H = 24.0
 NEVER = np.nan
 #: Given platelets count as the patient's own no earlier than this.
 SUPPORT_H = 7 * DAY_H
@@ -137,10 +137,4 @@ def _extreme(values: np.ndarray, reduce: Callable[..., np.ndarray], neutral: flo
 
 def last(values: np.ndarray) -> np.ndarray:
     """(replicate,) last value measured; not a number if none was."""
-    return held(values)[:, -1]
-
-
-def held(values: np.ndarray) -> np.ndarray:
-    """The series with every gap filled by the last value measured before it."""
-    places = np.where(np.isnan(values), 0, np.arange(values.shape[1]))
-    return np.take_along_axis(values, np.maximum.accumulate(places, axis=1), axis=1)
+    return latest(values)[:, -1]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mst_abm.clinic.course import DAY_H, Course
+from mst_abm.clinic.course import Course
 from mst_abm.clinic.draws import uniforms
 from mst_abm.clinic.endpoints import FINE, endpoints_for, evaluate
 from mst_abm.clinic.given import acts_of, chemotherapy, first_course_end_h, infused_h
 from mst_abm.clinic.hazards import befall
 from mst_abm.clinic.laboratory import Laboratory, lacking
-from mst_abm.clinic.observation import Observation, day_of
+from mst_abm.clinic.observation import DAY_H, Observation, day_of
 from mst_abm.clinic.protocol import Acts
 from mst_abm.clinic.reaction import Decision
 from mst_abm.records.schema import Observed

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mst_abm.clinic.course import DAY_H
 from mst_abm.clinic.endpoints import endpoints_for
 from mst_abm.clinic.laboratory import Laboratory
+from mst_abm.clinic.observation import DAY_H
 from mst_abm.clinic.reaction import looked_at
 from mst_abm.model.definition import Observable
 from mst_abm.model.english import count_assumptions
