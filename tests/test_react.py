@@ -112,6 +112,20 @@ def test_stops_on_edges(busy: Simulation) -> None:
     assert stopped.decisions == busy.decisions
 
 
+def test_in_tiles_too() -> None:
+    """A lattice in tiles: with two threads, and alone or among others."""
+    spaces = "compartments: {blood: {mixed: {}, stands_for: 1 mm^3}}"
+    lattice = "marrow: {lattice: {shape: [16, 16, 16], neighbours: 6}}"
+    text = BUSY.replace(spaces, f"compartments: {{blood: {{mixed: {{}}}}, {lattice}}}")
+    text = text.replace("initial: {blood", "initial: {marrow").replace("of: blood", "of: marrow")
+    text = text.replace("relative_to: 1e9 /L", "relative_to: 1 cell")
+    text = text.replace("run: {", "run: {mode: tiled, tile: 8, ")
+    whole = run(text, 4)
+    assert whole.tiled is not None and len({d.body for d in whole.decisions}) > 1
+    assert run(text, 4, threads=2).digest() == whole.digest()
+    assert run(text, 1, first_replicate=2).digest(0) == whole.digest(2)
+
+
 def test_what_is_decided_is_done_as_what_is_planned() -> None:
     """A condition that holds from day 2 on, or the same acts at that time in the plan."""
     acts = "give: drug_a, dose: 7 mg, over: 5 h"
