@@ -519,6 +519,13 @@ def test_the_file_accounts_for_every_cell(tmp_path: Path) -> None:
         changes = run.stoichiometry
         counts, apart = run.counts("box"), run.held("box")
         assert run.is_reserved[:, 0, 0].all() and not run.is_reserved[:, -1, 0].any()
+        apart_now = run.is_reserved[:, :, 0]
+        assert not counts[apart_now][:, 1:].any() and not apart[~apart_now].any()
+        assert np.all(counts.sum(axis=2) == 16**3)
+        handed_back = np.take_along_axis(
+            counts[:, :, 1:].sum(axis=2), apart_now.argmin(axis=1)[:, None], axis=1
+        )
+        assert np.all(handed_back >= 100)
         balance = [np.diff(c.astype(float), axis=1) for c in (counts, apart)]
         for events, rest in zip((run.events(), run.reserve_events()), balance, strict=True):
             for i, s, n in zip(

@@ -429,12 +429,18 @@ class TubesSection(Section):
     radius: Length
 
 
+class SlabsSection(Section):
+    spacing: Length
+    thickness: Length
+
+
 class ClustersSection(Section):
     radius: Length
 
 
 class PlaceSection(Section):
     tubes: TubesSection | None = None
+    slabs: SlabsSection | None = None
     clusters: ClustersSection | None = None
 
 
