@@ -52,12 +52,17 @@ WAITING = ("test_twin.py::test_two_kinds_wait_for_a_place",)
 SITES = ("test_lattice.py::test_first_cells_have_sites_of_their_own",)
 LANDING_BY_TILES = ("test_tiles.py::test_cells_land_on_every_site",)
 ACCURATE = ("test_accuracy.py",)
+FILED = ("test_reservoirs.py::test_the_file_accounts_for_every_cell",)
+LARGE = ("test_reservoirs.py::test_large_numbers_grow_as_they_should",)
 FIELDS = ("test_lattice.py::test_fields_of_static_cells[no-flux]",)
 FOLLOWING = tuple(
     f"test_fields.py::test_twin[{name}]" for name in ("cube-run_options0", "flat-run_options0")
 )
+FOLLOWING_BY_TILES = tuple(
+    f"test_fields.py::test_twin[{name}]" for name in ("cube-run_options1", "flat-run_options1")
+)
 DRIFT = ("test_fields.py::test_drift_of_biased_walkers[8-0.8]",)
-FED = ("test_fields.py::test_deaths_follow_the_field[exact]",)
+FED = ("test_fields.py::test_deaths_follow_the_field[tiled]",)
 COUNTED = ("test_fields.py::test_cells_are_counted_by_block[exact]",)
 READ = ("test_fields.py::test_cells_read_the_mean_of_their_block",)
 
@@ -234,8 +239,8 @@ FAULTS = (
           "cells walk down the gradient", FOLLOWING, DRIFT),
     Fault("bias of a diagonal", "fields.py", "bias /= math.sqrt(np.float64(dx * dx + dy * dy + dz * dz))", "pass",
           "a diagonal step is biased by its length", FOLLOWING, DRIFT),
-    Fault("block of another axis", "fields.py", "(tile.x + x) // side + nx *", "(tile.y + y) // side + nx *",
-          "cells read the field of another block", FOLLOWING, FED),
+    Fault("block within the tile", "fields.py", "(tile.x + x) // side + nx *", "x // side + nx *",
+          "every tile reads the blocks of the first column", FOLLOWING_BY_TILES, FED),
     Fault("another patch's field", "fields.py", "blocks = tile.patch * nx * ny * nz + block", "blocks = block",
           "all patches read the field of the first", FOLLOWING, ("test_fields.py",)),
     Fault("sources in the first column", "fields.py", "income[p, row + x // side] +=", "income[p, row] +=",
@@ -257,4 +262,13 @@ FAULTS = (
     Fault("level not carried on", "advance.py", "body.signals[r, g] = body.node_signals[r, NODES, g]",
           "body.signals[r, g] = body.node_signals[r, 0, g]", "an interval ends with its first node",
           SIGNALS, ("test_population.py",)),
+    # reservoirs
+    Fault("counted twice", "handover.py", "held.numbers[r, s] = 0", "held.numbers[r, s] += 0",
+          "a reservoir keeps what it hands back", FILED, FILED),
+    Fault("taken and left", "handover.py", "tile.counts[species] -= 1", "tile.counts[species] -= 0",
+          "cells that a reservoir took stay in the counts", FILED, FILED),
+    Fault("back at once", "handover.py", "if expected > reservoir.above and has_room:",
+          "if expected > reservoir.below and has_room:", "a class is handed back at the lower threshold", FILED, FILED),
+    Fault("products live too long", "branching.py", "exponential(-total * h / 2)", "exponential(-total * h)",
+          "cells live through the whole of the step in which they came about", LARGE, LARGE),
 )  # fmt: skip

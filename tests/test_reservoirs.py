@@ -434,6 +434,35 @@ def test_cells_that_leave_for_another_compartment_arrive_there_by_its_share() ->
     assert np.all(held(simulation) + simulation.reservoirs.tally.sum(axis=1) == 1000.0)
 
 
+@pytest.mark.parametrize("name", SPACES)
+def test_others_feel_it_at_rate_times_share(name: str) -> None:
+    """Killers of the sample tire by killing what is in a reservoir; what that kills is missing there."""
+    size = RESERVOIRS["seed"]
+    rules = [
+        rule("contact", "killer + x -> tired + empty", 0.1),
+        rule("contact", "x + prey -> same + empty", 0.1),
+    ]
+    scenario = world(
+        rules, {"box": SPACES[name]},
+        {"box": [{"cells": "x", "number": 15.0}, {"cells": "killer", "number": 60},
+                 {"cells": "prey", "number": 60}]},
+        types={"x": {}, "killer": {}, "prey": {}, "tired": {}}, until=8.0, exchange=0.5,
+        reservoirs=reserve(probes=200),
+    )  # fmt: skip
+    simulation = started(scenario, size.n)
+    simulation.advance(8.0)
+    names = [t.rule for t in simulation.compiled.tallies]
+    kills = simulation.reservoirs.tally
+    tired, prey = column(simulation, "box", "tired"), column(simulation, "box", "prey")
+    assert np.all(column(simulation, "box", "killer") + tired == 60)
+    # of a rule's events of the body a share is seen; the two are counted apart, hence the noise
+    for rule_name, seen in (("rule 0", tired), ("rule 1", 60 - prey)):
+        events = kills[:, [i for i, n in enumerate(names) if n == rule_name]].sum(axis=1)
+        assert seen.mean() > 3
+        difference = seen - 0.1 * events
+        assert abs(z(difference, 0.0, 0.09 * events.mean())) < size.z
+
+
 def test_counters_go_with_the_cells() -> None:
     """Cells may divide three times; then they stop, whoever counts them."""
     rules = [
@@ -490,6 +519,13 @@ def test_the_file_accounts_for_every_cell(tmp_path: Path) -> None:
         changes = run.stoichiometry
         counts, apart = run.counts("box"), run.held("box")
         assert run.is_reserved[:, 0, 0].all() and not run.is_reserved[:, -1, 0].any()
+        apart_now = run.is_reserved[:, :, 0]
+        assert not counts[apart_now][:, 1:].any() and not apart[~apart_now].any()
+        assert np.all(counts.sum(axis=2) == 16**3)
+        handed_back = np.take_along_axis(
+            counts[:, :, 1:].sum(axis=2), apart_now.argmin(axis=1)[:, None], axis=1
+        )
+        assert np.all(handed_back >= 100)
         balance = [np.diff(c.astype(float), axis=1) for c in (counts, apart)]
         for events, rest in zip((run.events(), run.reserve_events()), balance, strict=True):
             for i, s, n in zip(

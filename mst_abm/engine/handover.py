@@ -11,13 +11,20 @@ import math
 import numpy as np
 
 from mst_abm.engine import rng
-from mst_abm.engine.cells import copy_identity, new_id, write_identity
+from mst_abm.engine.cells import copy_identity, new_id, updated_counters, write_identity
 from mst_abm.engine.grid import grid_of, tile_of, view_tile
 from mst_abm.engine.kernel import driver, keep_apart, kernel
 from mst_abm.engine.lists import delist, enlist
-from mst_abm.engine.mixed import add_cell, deliver, drop_cell, inherit
+from mst_abm.engine.mixed import (
+    add_cell,
+    deliver,
+    drop_cell,
+    inherit,
+    listed_class,
+    turn_cell,
+)
 from mst_abm.engine.pin import pin
-from mst_abm.engine.probes import MOVES, address_of, draw_site
+from mst_abm.engine.probes import MOVES, SITE_TRIES, address_of, draw_site
 from mst_abm.engine.status import DONE
 
 
@@ -53,6 +60,22 @@ def put_cell(tab, geo, lat, body, r, k, site, species, counters, window, now):
 
 
 @kernel
+def next_site(geo, lat, r, m, k, site, species):
+    """(patch, site): the first site with a species behind another one, site -1 if there is none."""
+    keep_apart()
+    first, patches = geo.spaces[m].first_patch, geo.spaces[m].patches
+    for i in range(patches):
+        q = np.int64(first + (k - first + i) % patches)
+        lo, n = geo.patches[q].first, geo.patches[q].last - geo.patches[q].first
+        start = np.int64(site) if i == 0 else np.int64(0)
+        for step in range(n):
+            place = (start + step) % n
+            if lat.species[r, lo + place] == species:
+                return q, place
+    return np.int64(k), np.int64(-1)
+
+
+@kernel
 def settle_cell(tab, geo, lat, body, res, r, c, m, species, counters, window, now, address, draw):
     """Place a cell on a site that suits the class, or on any vacant one; False if there is none."""
     keep_apart()
@@ -63,20 +86,12 @@ def settle_cell(tab, geo, lat, body, res, r, c, m, species, counters, window, no
         tab, geo, lat, body, r, m, np.int64(-1), reservoir.modifier_first, reservoir.modifier_last,
         counters, address, draw,
     )  # fmt: skip
-    space = geo.spaces[m]
-    for i in range(space.patches):
-        if fits:
-            break
-        k = space.first_patch + (k - space.first_patch + i) % space.patches
-        lo, n = geo.patches[k].first, geo.patches[k].last - geo.patches[k].first
-        for _ in range(n):
-            site = (site + 1) % n
-            if lat.species[r, lo + site] == 0:
-                fits = True
-                break
-    if fits:
-        put_cell(tab, geo, lat, body, r, k, site, species, counters, window, now)
-    return fits
+    if not fits:
+        k, site = next_site(geo, lat, r, m, k, site, 0)
+    if site < 0:
+        return False
+    put_cell(tab, geo, lat, body, r, k, site, species, counters, window, now)
+    return True
 
 
 @kernel
@@ -218,6 +233,92 @@ def place_one(
 
 
 @kernel
+def turn_on_lattice(tab, geo, lat, body, res, held, r, o, address, draw):
+    """A random cell of a species, on a patch, becomes another or nothing; False if there is none."""
+    keep_apart()
+    out = res.outgoing[o]
+    m, old, new = out.compartment, out.before, out.species
+    space = geo.spaces[m]
+    k = site = np.int64(0)
+    for trial in range(SITE_TRIES):
+        a, _, c = rng.detail(
+            address.seed, address.replicate, address.window + (trial << 20), address.space, draw,
+            rng.RESERVING,
+        )  # fmt: skip
+        k = np.int64(space.first_patch + min(int(c * space.patches), space.patches - 1))
+        n = geo.patches[k].last - geo.patches[k].first
+        site = np.int64(min(int(a * n), n - 1))
+        if lat.species[r, geo.patches[k].first + site] == old:
+            break
+    k, site = next_site(geo, lat, r, m, k, site, old)
+    if site < 0:
+        return False
+    grid = pin(grid_of(geo, m))
+    i = tile_of(geo, grid, site)
+    tile = pin(view_tile(tab, geo, lat, body.counts[r, m], body.tally[r], r, k, i))
+    local = site - tile.first
+    before, after = tab.rows[tile.row + old].class_of, tab.rows[tile.row + new].class_of
+    if before >= 0:
+        delist(tile.order, tile.where, tile.acting, tab.n_classes, before, local)
+    if tab.has_counters:
+        tile.counters[site] = updated_counters(
+            tab, out.update, tile.counters[site], address, draw, 0
+        )
+    tile.species[site] = new
+    tile.counts[old] -= 1
+    tile.counts[new] += 1
+    if new > 0 and after >= 0:
+        enlist(tile.order, tile.where, tile.acting, tab.n_classes, after, local)
+    return True
+
+
+@kernel
+def turn_in_mixed(tab, geo, mix, body, res, held, r, o, address, draw):
+    """The same in a mixed compartment."""
+    keep_apart()
+    out = res.outgoing[o]
+    m, old = out.compartment, out.before
+    if body.counts[r, m, old] == 0:
+        return False
+    q = geo.spaces[m].mixed_index
+    c = listed_class(tab, m, old)
+    start, n = mix.first[q] + mix.bounds[r, q, c], mix.bounds[r, q, c + 1] - mix.bounds[r, q, c]
+    place = np.int64(0)
+    for trial in range(SITE_TRIES):
+        a, _, _ = rng.detail(
+            address.seed, address.replicate, address.window + (trial << 20), address.space, draw,
+            rng.RESERVING,
+        )  # fmt: skip
+        place = min(int(a * n), n - 1)
+        if mix.species[r, start + place] == old:
+            break
+    while mix.species[r, start + place] != old:
+        place = (place + 1) % n
+    slot = start + place
+    if tab.has_counters:
+        mix.counters[r, slot] = updated_counters(
+            tab, out.update, mix.counters[r, slot], address, draw, 0
+        )
+    turn_cell(tab, geo, mix, body, r, q, slot, out.species)
+    return True
+
+
+@kernel
+def turn_one(tab, geo, lat, mix, body, res, held, r, o, address, draw):
+    """A cell of the sample feels what one of a reservoir has done to it."""
+    out = res.outgoing[o]
+    m = out.compartment
+    if geo.spaces[m].mixed_index < 0:
+        found = turn_on_lattice(tab, geo, lat, body, res, held, r, o, address, draw)
+    else:
+        found = turn_in_mixed(tab, geo, mix, body, res, held, r, o, address, draw)
+    if found:
+        held.handed[r, m, out.before] -= 1
+        if out.species > 0:
+            held.handed[r, m, out.species] += 1
+
+
+@kernel
 def send_out(tab, geo, lat, mix, pool, body, res, held, r, o, window, now, address, draw):
     """Place what a reservoir's deeds have sent out; what finds no room waits. Returns the next draw."""
     keep_apart()
@@ -226,7 +327,10 @@ def send_out(tab, geo, lat, mix, pool, body, res, held, r, o, window, now, addre
     counters = np.uint16(out.counters)
     is_here = to == res.reservoirs[c].compartment
     while held.owed[r, o] > 0:
-        if is_here:
+        if out.before > 0:
+            # what is no longer there cannot feel it
+            turn_one(tab, geo, lat, mix, body, res, held, r, o, address, draw)
+        elif is_here:
             if not place_one(
                 tab, geo, lat, mix, body, res, r, c, to, species, counters, window, now, address,
                 draw,

@@ -2,7 +2,7 @@
 
 A *state* is a species of the class with its counters. A *deed* is something that a cell of a state does or
 suffers; its hazard is base x signal factor x *outlook*, what the cell's place adds to it. Many deeds share an
-outlook. An *outgoing* is a cell that a deed sends out of the class or the compartment.
+outlook. An *outgoing* is a cell that a deed sends out of the class or the compartment, or one of the sample that it changes.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ OUTGOING = np.dtype(
         ("species", "i8"),
         ("counters", "i8"),
         ("reservoir", "i8"),
+        ("before", "i8"),  # a cell of the sample that is turned into this one; 0 = it comes in
+        ("update", "i8"),  # program of that cell's counters
         ("copies", "f8"),  # simulated cells there for an event of the body
     ]
 )

@@ -66,7 +66,7 @@ def read_back(model: Model) -> list[Sentence]:
         for f in model.fields
     ]
     reservoirs = [
-        Sentence(r.name, reservoir_sentence(r, model.rules), r.number_class, r.reference)
+        Sentence(r.name, reservoir_sentence(r), r.number_class, r.reference)
         for r in model.reservoirs
     ]
     hazards = [
@@ -103,11 +103,8 @@ def count_assumptions(model: Model) -> tuple[int, int]:
     return classes.count("assumption"), len(classes)
 
 
-def reservoir_sentence(reservoir: Reservoir, rules: Iterable[Rule] = ()) -> str:
-    """When a class is held at the scale of the body, and how its hazards are measured then.
-
-    ``rules``: of the model; said is which of them are left out meanwhile.
-    """
+def reservoir_sentence(reservoir: Reservoir) -> str:
+    """When a class is held at the scale of the body, and how its hazards are measured then."""
     text = (
         f"{reservoir.cells.text} of {reservoir.compartment} is held as a number of the whole body from "
         f"fewer than {reservoir.below:g} simulated cells until there would be more than "
@@ -119,24 +116,7 @@ def reservoir_sentence(reservoir: Reservoir, rules: Iterable[Rule] = ()) -> str:
         sites = f"sites of {reservoir.on.text}"
         if reservoir.at is not None:
             sites += _site(reservoir.at)
-    text += f"{reservoir.probes} probes on {sites} see what its cells would see."
-    idle = [rule.name for rule in rules if _changes_others(reservoir, rule)]
-    return text + (f" Others do not feel it by {_and(repr(n) for n in idle)}." if idle else "")
-
-
-def _changes_others(reservoir: Reservoir, rule: Rule) -> bool:
-    """Whether cells of a class act on others by a rule, be it at its cost or at theirs."""
-    if rule.partner is None or (
-        rule.compartments and reservoir.compartment not in rule.compartments
-    ):
-        return False
-    mine = {term.type for term in reservoir.cells.terms}
-    actors, partners = ({t.type for t in p.terms} for p in (rule.actor, rule.partner))
-    first, second = zip(*(outcome.products for outcome in rule.outcomes), strict=True)
-    return bool(
-        (actors & mine and any(p.kind != "same" for p in second))
-        or (partners & mine and any(p.kind != "same" for p in first))
-    )
+    return f"{text}{reservoir.probes} probes on {sites} see what its cells would see."
 
 
 def _site(at: Modifier) -> str:

@@ -155,8 +155,18 @@ class _Builder:
         product, update = entry.product_b, entry.update_b
         if kind == R.ACTS:
             product, update = entry.product_a, entry.update_a
-        products = [self._product(state, product, update)]
+        products = [self._product(state, product, update), self._felt(entry, kind, other)]
         self._deed(entry.base, entry.factor, outlook, products, entry.tally)
+
+    def _felt(self, entry: Entry, kind: int, other: int) -> tuple[int, int]:
+        """What the other cell, one of the sample, becomes by it; nothing where it stays as it is."""
+        after, update = entry.product_a, entry.update_a
+        if kind == R.ACTS:
+            after, update = entry.product_b, entry.update_b
+        changes = any(op[0] != T.KEEP for op in self.programs[update]) if update >= 0 else False
+        if after == other and not changes:
+            return -1, -1
+        return -1, self._outgoing(self.m, after, 0, self.share, (other, update))
 
     def _deed(
         self, base: float, factor: int, outlook: int, products: list[tuple[int, int]], tally: int
@@ -199,8 +209,10 @@ class _Builder:
         copies = channel.copies * self.share
         return -1, self._outgoing(channel.destination, species, counters, copies)
 
-    def _outgoing(self, m: int, species: int, counters: int, copies: float) -> int:
-        row = (m, species, counters, len(self.reservoirs), copies)
+    def _outgoing(
+        self, m: int, species: int, counters: int, copies: float, of: tuple[int, int] = (0, -1)
+    ) -> int:
+        row = (m, species, counters, len(self.reservoirs), *of, copies)
         if row not in self.outgoing:
             self.outgoing.append(row)
         return self.outgoing.index(row)

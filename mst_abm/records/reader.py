@@ -17,7 +17,14 @@ import h5py
 import numpy as np
 
 from mst_abm.errors import RecordError
-from mst_abm.records.schema import FORMAT, FORMAT_VERSION, SNAPSHOT_COLUMNS, member_path
+from mst_abm.records.schema import (
+    DECISION_COLUMNS,
+    FORMAT,
+    FORMAT_VERSION,
+    SNAPSHOT_COLUMNS,
+    Decided,
+    member_path,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -232,10 +239,11 @@ class Run:
             members.setdefault(tuple(map(str, key)), []).append(i)
         return self._sums("events/tally", members)
 
-    def leukaemia_deaths(self) -> dict[str, np.ndarray]:
+    def leukaemia_deaths(self, *, in_reservoirs: bool = False) -> dict[str, np.ndarray]:
         """int64 (replicate, time) by rule: leukaemia cells lost since the previous record.
 
         Over all rules they are all cells lost. Cells that move to another place are none of them.
+        ``in_reservoirs``: cells of the body lost there, instead of simulated ones.
         """
         changes = self.stoichiometry
         is_blast = self.species["is_leukaemia"].astype(bool)[changes["species"]]
@@ -243,7 +251,7 @@ class Run:
         np.add.at(gained, changes["channel"][is_blast], changes["cells"][is_blast])
         is_fatal = (gained < 0) & ~np.isin(self.channels["verb"], ("leave", "arrive", "move"))
         lost: dict[str, np.ndarray] = {}
-        events = self.events()
+        events = self.reserve_events() if in_reservoirs else self.events()
         for channel in np.flatnonzero(is_fatal):
             rule, cells = (
                 str(self.channels["rule"][channel]),
@@ -397,6 +405,32 @@ class Run:
         """
         names = self._members("reported")
         return {name: self._file[member_path(f"reported/{name}")][:] for name in names}
+
+    @cached_property
+    def reactions(self) -> dict[str, np.ndarray]:
+        """Columns name, when, done: the rules of a protocol that reacts."""
+        return self._table("reactions") if "reactions" in self._file else {}
+
+    @cached_property
+    def decisions(self) -> list[Decided]:
+        """What was decided by these rules, in order of time."""
+        if "decisions" not in self._file:
+            return []
+        group = self._file["decisions"]
+        names = [str(name) for name in group["observable"].asstr()[:]]
+        columns = (group[column][:] for column in (*DECISION_COLUMNS, "seen"))
+        rules = self.reactions
+        return [
+            Decided(
+                float(time_h),
+                int(replicate),
+                name=str(rules["name"][i]),
+                when=str(rules["when"][i]),
+                done=str(rules["done"][i]),
+                seen=dict(zip(names, map(float, seen), strict=True)),
+            )
+            for time_h, replicate, i, seen in zip(*columns, strict=True)
+        ]
 
     @cached_property
     def observed_units(self) -> dict[str, str]:

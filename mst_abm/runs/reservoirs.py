@@ -85,7 +85,7 @@ class Reservoirs:
         waiting = 0
         for o, out in enumerate(self.tables.outgoing):
             q = int(geo.spaces[out["compartment"]]["mixed_index"])
-            most = int(self.held.owed[:, o].max())
+            most = int(self.held.owed[:, o].max()) if out["before"] == 0 else 0
             if q >= 0:
                 slots[q] += most
             else:
