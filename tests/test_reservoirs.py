@@ -463,6 +463,24 @@ def test_others_feel_it_at_rate_times_share(name: str) -> None:
         assert abs(z(difference, 0.0, 0.09 * events.mean())) < size.z
 
 
+def test_signals_count_cells_and_events_of_reservoirs() -> None:
+    """Cells of the body that feed a signal, and their deaths, count the same wherever they are."""
+    scenario = world(
+        [rule("die", "x", 0.1)], {"box": body_of(8, 0.01)}, {"box": [{"cells": "x", "number": 15.0}]},
+        types={"x": {}}, until=10.0, exchange=0.05, reservoirs=reserve(probes=1),
+        signals={
+            "dead": {"yields": [{"event": "rule 0", "amount": 1, "relative_to": "1 cell"}], "source": "p"},
+            "lived": {"yields": [{"of": "box.x", "rate": "1 /h", "relative_to": "1 cell"}], "source": "p"},
+        },
+    )  # fmt: skip
+    simulation = started(scenario, 3)
+    simulation.advance(10.0)
+    alive = held(simulation)
+    dead, lived = simulation.signals.T
+    assert np.allclose(dead, 1500.0 - alive) and np.all(dead > 800)
+    assert np.allclose(lived, dead / 0.1, rtol=0.2)
+
+
 def test_counters_go_with_the_cells() -> None:
     """Cells may divide three times; then they stop, whoever counts them."""
     rules = [
