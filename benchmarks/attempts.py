@@ -136,7 +136,7 @@ def _book(book: Account, simulation: Simulation, names: list[str], state, hours:
     """Add what the present rates and a state make of ``hours``."""
     counts, members, waiting = state
     geo, tab = simulation.geometry, simulation.tables
-    rates = simulation._workers[
+    rates = simulation.workers[
         0
     ].rates  # of the interval that has just ended; see the module's head
     for m, compartment in enumerate(simulation.compiled.compartment_names):

@@ -33,7 +33,10 @@ def busy_field(
     space: dict[str, Any], *, until: float, run_options: Options = NO_OPTIONS
 ) -> Scenario:
     """Cells that make two fields, follow and flee them, and live by them; all verbs that may read one."""
-    near_scent = {"field": "scent", "shape": {"hill": {"half": 0.4, "bottom": 0.2, "power": 1.5}}}
+    near_scent = {
+        "field": "scent",
+        "shape": {"hill": {"half": 0.4, "top": 2.0, "bottom": 0.2, "power": 1.5}},
+    }
     smoke = {"field": "smoke", "shape": {"inverse_hill": {"half": 0.3}}}
     crowd = {"near": "prey", "within": 1, "shape": {"linear": {"intercept": 0.5, "slope": 0.1}}}
     rules = [

@@ -71,6 +71,7 @@ CASES = {
     "busulfan": Case("0.8 mg/kg", 2.0, 0.8 * WEIGHT, 246.3, 10.5, 2.5, ("blast", *EVERY_LINE, *T_AND_NK)),
     "anti_thymocyte_globulin": Case("2.5 mg/kg", 6.0, 2.5 * WEIGHT, 150000, _volume(0.12, 96.0), 96.0, T_AND_NK),
     "calcineurin_inhibitor": Case("3 mg/kg", 24.0, 3 * WEIGHT, 1202.6, 20.0, 8.0),
+    "thiotepa": Case("5 mg/kg", 2.0, 5 * WEIGHT, 189.2, 15.0, 5.0, ("blast", *EVERY_LINE, *T_AND_NK)),
     "filgrastim": Case("5 ug/kg", 0.0, 5e-3 * WEIGHT, 18800, _volume(0.15, 3.5), 3.5),
 }  # fmt: skip
 #: Three doses, a day apart.
@@ -173,6 +174,7 @@ def logs_killed(drug: str, cells: str, doses: str, until: str) -> float:
         ("daunorubicin", "stem", "dose: 60 mg/m^2, every: 1 d, times: 3", "30 d", 0.25),
         ("idarubicin", "t_and_nk", "dose: 12 mg/m^2, every: 1 d, times: 3", "60 d", 0.65),
         ("busulfan", "stem", "dose: 0.8 mg/kg, every: 6 h, times: 16", "8 d", 3.0),
+        ("thiotepa", "t_and_nk", "dose: 5 mg/kg, every: 1 d, times: 2", "8 d", 1.0),
         ("busulfan", "leukaemia", "dose: 0.8 mg/kg, every: 6 h, times: 16", "8 d", 2.0),
         ("fludarabine", "cd4", "dose: 30 mg/m^2, every: 1 d, times: 5", "20 d", math.log10(5)),
         ("cyclophosphamide", "cd8[status=resting]", "dose: 50 mg/kg, every: 1 d, times: 2", "10 d", 2 * 0.42 / math.log(10)),

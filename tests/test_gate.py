@@ -83,7 +83,7 @@ turns = tiled.take_turns
 
 
 def interrupted(*arguments):
-    if arguments[4] is sim._workers[0].scratch:
+    if arguments[4] is sim.workers[0].scratch:
         raise KeyboardInterrupt
     return turns(*arguments)
 

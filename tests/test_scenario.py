@@ -261,7 +261,9 @@ def test_yaml_1_2_is_read_properly() -> None:
 def test_shipped_models_load_and_read_back(name: str) -> None:
     scenario = load_scenario(name)
     assert load_scenario_text(scenario.resolved_text, name=name).model == scenario.model
-    assert len(read_back(scenario.model)) == len(scenario.model.rules) + len(scenario.model.signals)
+    assert len(read_back(scenario.model)) == len(scenario.model.rules) + len(
+        scenario.model.signals
+    ) + len(scenario.model.hazards)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)

@@ -132,14 +132,14 @@ def test_room_at_the_start_does_not_matter(usual: Simulation, threads: int) -> N
     """Outboxes of tiles and cells sent are enlarged in the middle of turns."""
     sim = Simulation(usual.scenario, threads=threads, replicates=2)
     sim.state.border = make_border(sim.geometry, POSTS_PER_EVENT + 2)
-    for worker in sim._workers:
+    for worker in sim.workers:
         worker.scratch = worker.scratch._replace(
             sent=worker.scratch.sent[:1].copy(),
             sent_identity=worker.scratch.sent_identity[:1].copy(),
         )
     sim.advance(12.0)
     assert sim.state.border.posts.shape[1] > POSTS_PER_EVENT + 2
-    assert any(len(worker.scratch.sent) > 1 for worker in sim._workers)
+    assert any(len(worker.scratch.sent) > 1 for worker in sim.workers)
     assert sim.digest() == usual.digest()
 
 

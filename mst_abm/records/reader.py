@@ -232,10 +232,11 @@ class Run:
             members.setdefault(tuple(map(str, key)), []).append(i)
         return self._sums("events/tally", members)
 
-    def leukaemia_deaths(self) -> dict[str, np.ndarray]:
+    def leukaemia_deaths(self, *, in_reservoirs: bool = False) -> dict[str, np.ndarray]:
         """int64 (replicate, time) by rule: leukaemia cells lost since the previous record.
 
         Over all rules they are all cells lost. Cells that move to another place are none of them.
+        ``in_reservoirs``: cells of the body lost there, instead of simulated ones.
         """
         changes = self.stoichiometry
         is_blast = self.species["is_leukaemia"].astype(bool)[changes["species"]]
@@ -243,7 +244,7 @@ class Run:
         np.add.at(gained, changes["channel"][is_blast], changes["cells"][is_blast])
         is_fatal = (gained < 0) & ~np.isin(self.channels["verb"], ("leave", "arrive", "move"))
         lost: dict[str, np.ndarray] = {}
-        events = self.events()
+        events = self.reserve_events() if in_reservoirs else self.events()
         for channel in np.flatnonzero(is_fatal):
             rule, cells = (
                 str(self.channels["rule"][channel]),

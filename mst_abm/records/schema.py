@@ -147,7 +147,7 @@ ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("mst_abm", "version of this package"),
     ("numpy", "version"),
     ("numba", "version"),
-    ("scipy", "version, empty if it is not installed; the bits of fields may hang on it"),
+    ("scipy", "version; the bits of fields may hang on it"),
     ("h5py", "version, with that of HDF5"),
     ("python", "version"),
     ("git_commit", "commit of the source tree, empty if installed from a package"),

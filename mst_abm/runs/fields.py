@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from mst_abm.engine.diffusion import transforms
 from mst_abm.engine.fields import count_yields, read_levels
 from mst_abm.engine.state import State
 from mst_abm.engine.tables import Geometry, Tables
@@ -21,7 +20,6 @@ class SpreadingFields:
     """Levels of all fields of a batch of bodies; `State` holds those of now."""
 
     def __init__(self, compiled: CompiledModel, tables: Tables, geometry: Geometry) -> None:
-        transforms()  # says at once if it is missing
         self.tables, self.geometry = tables, geometry
         self.fields = compiled.model.fields
         spaces = {c.name: c for c in compiled.model.compartments}

@@ -140,6 +140,7 @@ def _collect(paths: list[str], readings: tuple[Reading, ...]) -> dict[str, np.nd
     for path in paths:
         with open_run(path) as run:
             row = {name: float(values[0]) for name, values in run.endpoints.items()}
+            row |= {f"true_{name}": float(v[0]) for name, v in run.true_endpoints.items()}
             times_h, series = run.observed_times_h, run.observed
             for reading in readings:
                 if reading.needs <= series.keys():

@@ -516,6 +516,7 @@ class GraftSection(Section):
     share: Number = 1.0
     into: Word
     cells: str
+    counters: dict[Word, Any] = {}
     fraction_of: Word | None = None
     switch: Word | None = None
     source: Word = ""

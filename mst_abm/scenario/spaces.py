@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from mst_abm.errors import did_you_mean
@@ -225,9 +226,11 @@ def read_place(context: Context, name: str, content: Any, keys: Keys) -> list[In
     return [item for item in items if item is not None]
 
 
-def parse_species(text: str, vocabulary: Vocabulary) -> Product:
-    """A fully stated species."""
-    product = parse_product(text, vocabulary, None)
+def parse_species(
+    text: str, vocabulary: Vocabulary, counters: Mapping[str, object] | None = None
+) -> Product:
+    """A fully stated species, and counters that are not drawn as the type says."""
+    product = parse_product(text, vocabulary, None, counters)
     if product.kind != "species":
         raise WordError(f"expected a cell type, got {shown(text)}")
     return product

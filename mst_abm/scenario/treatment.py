@@ -260,7 +260,7 @@ class Grafts:
         with context.problems.at(*keys, "into"):
             context.known("compartments", section.into, "compartment")
         with context.problems.at(*keys, "cells"):
-            product = parse_species(section.cells, context.vocabulary)
+            product = parse_species(section.cells, context.vocabulary, section.counters)
             with context.problems.at(*keys, "fraction_of"):
                 factor = share_of(context, section.fraction_of)
                 if context.is_on(section.switch, keys):
