@@ -19,6 +19,7 @@ from worlds import column, lattice, mixed, pictures, rule, started, world
 
 import mst_abm
 from mst_abm.report.check import check_text
+from mst_abm.report.figure import draw
 from mst_abm.report.summary import summary
 from mst_abm.runs.reservoirs import Reservoirs
 from mst_abm.runs.simulation import Simulation
@@ -557,6 +558,8 @@ def test_the_file_accounts_for_every_cell(tmp_path: Path) -> None:
         body = run.body_cells(0)
         assert np.allclose(body, (counts[:, :, 1:].sum(2) / SHARE + apart.sum(2)))
         assert "rare: back in the sample" in summary(run)
+        draw(run, tmp_path / "run.png")
+    assert (tmp_path / "run.png").stat().st_size > 0
 
 
 def test_check_says_it_in_english() -> None:
