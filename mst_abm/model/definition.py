@@ -399,7 +399,8 @@ class InitialCells:
     um^3), "fraction" (of the compartment's sites). ``product`` is one species; ``weights`` spread
     the amount over several species instead (normalised). ``counters`` overrides a counter's
     initial weights. ``placement``: random, centre (a compact ball), tubes (static lines through
-    the patch, ``spacing`` apart, ``radius`` thick), clusters (balls of ``radius``).
+    the patch, ``spacing`` apart, ``radius`` thick), slabs (plates across the first axis, ``spacing``
+    apart, ``thickness`` thick, the first one about the beginning of that axis), clusters (balls of ``radius``).
     """
 
     compartment: str
@@ -407,9 +408,10 @@ class InitialCells:
     measure: Literal["number", "density", "fraction"]
     amount: float
     counters: tuple[tuple[str, tuple[float, ...]], ...] = ()
-    placement: Literal["random", "centre", "tubes", "clusters"] = "random"
+    placement: Literal["random", "centre", "tubes", "slabs", "clusters"] = "random"
     spacing: float = 0.0
     radius: float = 0.0
+    thickness: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,28 @@ def tube_sites(compartment: Compartment, spacing: float, radius: float) -> np.nd
     return np.sort(sites.ravel()).astype(np.int32)
 
 
+def slab_sites(item: InitialCells, compartment: Compartment) -> np.ndarray:
+    """Places of plates across the first axis, in an order of which every beginning is spread evenly.
+
+    Places are counted x first through the patch. Beyond a wall there is nothing; without one, a plate
+    goes on at the other side.
+    """
+    shape = [*compartment.shape, 1, 1][:3]
+    n, size = shape[0], compartment.spacing
+    count = max(int(n * size / item.spacing), 1)
+    thick = max(round(item.thickness / size), 1)
+    middles = np.round(np.arange(count) * n / count).astype(int)
+    layers = (middles[:, None] + np.arange(thick) - (thick - 1) // 2).ravel()
+    layers = layers % n if compartment.is_periodic[0] else layers[(layers >= 0) & (layers < n)]
+    layers = np.unique(layers)
+    plane = n * np.arange(shape[1] * shape[2])
+    sites = (layers[:, None] + plane).ravel()
+    stride = round(len(sites) * (math.sqrt(5.0) - 1.0) / 2.0)
+    while math.gcd(stride, len(sites)) > 1:
+        stride += 1
+    return sites[np.arange(len(sites)) * stride % len(sites)].astype(np.int32)
+
+
 def sites_from_centre(compartment: Compartment) -> np.ndarray:
     """All places, counted x first, nearest to the centre first."""
     shape = [*compartment.shape, 1, 1][:3]
@@ -75,6 +97,9 @@ def build_items(compiled: CompiledModel, updates: Updates) -> Items:
         chosen = np.zeros(0, np.int32)
         if item.placement == "tubes":
             chosen = tube_sites(compartment, item.spacing, item.radius)
+            number = len(chosen) if item.amount == 0 else number
+        elif item.placement == "slabs":
+            chosen = slab_sites(item, compartment)
             number = len(chosen) if item.amount == 0 else number
         elif item.placement == "centre":
             chosen = sites_from_centre(compartment)

@@ -26,6 +26,8 @@ from mst_abm.units import quantity, shown
 DIMENSIONS = {4: 2, 8: 2, 6: 3, 26: 3}
 HIGHEST_OCCUPANCY = 0.85
 MEASURES = ("number", "density", "fraction")
+#: Placements that need no amount.
+FILLED = ("tubes", "slabs")
 
 
 def read_compartments(context: Context) -> None:
@@ -256,7 +258,7 @@ def _read_item(context: Context, name: str, keys: Keys) -> InitialCells | None:
         return None
     for axis, shares in section.split.items():
         species = split(context, species, axis, shares, (*keys, "split", axis))
-    placement, spacing, radius = _read_placement(context, name, section, keys)
+    placement, lengths = _read_placement(context, name, section, keys)
     measure, amount = _read_amount(context, name, section, placement, keys)
     counters = _read_counters(context, section, species, keys)
     with context.problems.at(*keys, "fraction_of"):
@@ -271,16 +273,15 @@ def _read_item(context: Context, name: str, keys: Keys) -> InitialCells | None:
         amount=amount * section.times,
         counters=counters,
         placement=placement,  # type: ignore[arg-type]
-        spacing=spacing,
-        radius=radius,
+        **lengths,
     )
 
 
 def _read_amount(
     context: Context, name: str, section: InitialSection, placement: str, keys: Keys
 ) -> tuple[str, float]:
-    if placement == "tubes" and all(getattr(section, key) is None for key in MEASURES):
-        return "fraction", 0.0  # as many as the tubes have sites
+    if placement in FILLED and all(getattr(section, key) is None for key in MEASURES):
+        return "fraction", 0.0  # as many as the tubes or slabs have sites
     measure = context.problems.one_of(keys, section, MEASURES, "one", also=("place",))
     if not measure:
         return "number", 0.0
@@ -297,32 +298,39 @@ def _read_amount(
 
 def _read_placement(
     context: Context, name: str, section: InitialSection, keys: Keys
-) -> tuple[str, float, float]:
-    result = ("random", 0.0, 0.0)
+) -> tuple[str, dict[str, float]]:
+    """The kind of placement, and its lengths in um by name."""
+    kind, lengths = "random", {}
     if isinstance(section.place, dict):
         place = context.problems.check(PlaceSection, (*keys, "place"))
         if place is None:
-            return result
-        if place.tubes is not None and place.clusters is None:
-            result = ("tubes", place.tubes.spacing, place.tubes.radius)
-        elif place.clusters is not None and place.tubes is None:
-            result = ("clusters", 0.0, place.clusters.radius)
-        else:
-            context.problems.add((*keys, "place"), "expected either 'tubes' or 'clusters'")
-        if result[0] != "random" and (result[2] <= 0 or (result[0] == "tubes" and result[1] <= 0)):
+            return kind, lengths
+        given = [key for key in PlaceSection.model_fields if getattr(place, key, None)]
+        given = [key for key in given if key != "note"]
+        if len(given) != 1:
+            message = "expected one of 'tubes', 'slabs' and 'clusters'"
+            context.problems.add((*keys, "place"), message)
+            return kind, lengths
+        kind = given[0]
+        lengths = {
+            key: value
+            for key, value in getattr(place, kind).model_dump().items()
+            if isinstance(value, float)
+        }
+        if any(value <= 0 for value in lengths.values()):
             context.problems.add((*keys, "place"), "expected lengths above 0")
     elif section.place in ("random", "centre"):
-        result = (section.place, 0.0, 0.0)
+        kind = section.place
     else:
         context.problems.add(
             (*keys, "place"),
-            "expected random, centre, {tubes: ...} or {clusters: ...}, "
+            "expected random, centre, {tubes: ...}, {slabs: ...} or {clusters: ...}, "
             f"got {shown(section.place)}",
         )
     compartment = context.compartments.get(name)
-    if result[0] != "random" and compartment is not None and compartment.kind == "mixed":
+    if kind != "random" and compartment is not None and compartment.kind == "mixed":
         context.problems.add((*keys, "place"), "expected only in a lattice", at_key=True)
-    return result
+    return kind, lengths
 
 
 def _read_counters(
@@ -353,6 +361,8 @@ def expected_number(item: InitialCells, compartment: Compartment) -> float:
     if item.measure == "fraction":
         if item.placement == "tubes" and item.amount == 0.0:
             return sites * min(1.0, math.pi * (item.radius / item.spacing) ** 2)
+        if item.placement == "slabs" and item.amount == 0.0:
+            return sites * min(1.0, item.thickness / item.spacing)
         return item.amount * sites
     if compartment.kind == "lattice":
         return item.amount * sites * compartment.spacing**3
