@@ -36,6 +36,10 @@ class ScenarioError(MstAbmError, ValueError):
         self.problems = list(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[type[ScenarioError], tuple[list[Problem]]]:
+        # from a worker process it comes back with its problems, not with its sentence
+        return type(self), (self.problems,)
+
 
 class ModelError(MstAbmError, ValueError):
     """A model whose parts are readable one by one but contradict each other."""

@@ -71,7 +71,7 @@ def interpret() -> None:
 
     gate.add_one, gate.look, gate.give_way = add_one, lambda counters, i: counters[i], lambda: None
     pin.pin = lambda content: content
-    from mst_abm.runs import fields, simulation, tiled
+    from mst_abm.runs import fields, reservoirs, simulation, tiled
 
     def reading(function):
         return lambda *arguments: function(*map(readable, arguments))
@@ -83,6 +83,9 @@ def interpret() -> None:
         (tiled, "land_waiting"),
         (fields, "count_yields"),
         (fields, "read_levels"),
+        (reservoirs, "send_probes"),
+        (reservoirs, "live_apart"),
+        (reservoirs, "hand_over"),
     ):
         setattr(room, name, reading(getattr(room, name)))
 

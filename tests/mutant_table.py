@@ -52,6 +52,8 @@ WAITING = ("test_twin.py::test_two_kinds_wait_for_a_place",)
 SITES = ("test_lattice.py::test_first_cells_have_sites_of_their_own",)
 LANDING_BY_TILES = ("test_tiles.py::test_cells_land_on_every_site",)
 ACCURATE = ("test_accuracy.py",)
+FILED = ("test_reservoirs.py::test_the_file_accounts_for_every_cell",)
+LARGE = ("test_reservoirs.py::test_large_numbers_grow_as_they_should",)
 FIELDS = ("test_lattice.py::test_fields_of_static_cells[no-flux]",)
 FOLLOWING = tuple(
     f"test_fields.py::test_twin[{name}]" for name in ("cube-run_options0", "flat-run_options0")
@@ -260,4 +262,13 @@ FAULTS = (
     Fault("level not carried on", "advance.py", "body.signals[r, g] = body.node_signals[r, NODES, g]",
           "body.signals[r, g] = body.node_signals[r, 0, g]", "an interval ends with its first node",
           SIGNALS, ("test_population.py",)),
+    # reservoirs
+    Fault("counted twice", "handover.py", "held.numbers[r, s] = 0", "held.numbers[r, s] += 0",
+          "a reservoir keeps what it hands back", FILED, FILED),
+    Fault("taken and left", "handover.py", "tile.counts[species] -= 1", "tile.counts[species] -= 0",
+          "cells that a reservoir took stay in the counts", FILED, FILED),
+    Fault("back at once", "handover.py", "if expected > reservoir.above and has_room:",
+          "if expected > reservoir.below and has_room:", "a class is handed back at the lower threshold", FILED, FILED),
+    Fault("products live too long", "branching.py", "exponential(-total * h / 2)", "exponential(-total * h)",
+          "cells live through the whole of the step in which they came about", LARGE, LARGE),
 )  # fmt: skip

@@ -80,9 +80,7 @@ def load(tmp_path):
 
 
 def compiled(scenario: Scenario):
-    entering = [product for event in scenario.infusions for _, product, _ in event.cells]
-    entering += [event.product for event in scenario.resets]
-    return compile_model(scenario.model, entering)
+    return compile_model(scenario.model, scenario.entering)
 
 
 # ------------------------------------------------------------------ the grammar

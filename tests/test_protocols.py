@@ -138,7 +138,9 @@ def test_a_graft_brings_progenitors_with_the_divisions_it_says(
     changes: tuple[str, ...], values: set[int]
 ) -> None:
     """Half of those with seven divisions or more have seven left. Control: parts that do not say so."""
-    parts = [f"grafts.peripheral_blood.{i}.{change}" for i in (9, 10, 11, 12) for change in changes]
+    parts = [
+        f"grafts.peripheral_blood.{i}.{change}" for i in (13, 14, 15, 16) for change in changes
+    ]
     still = [f"rules.{age} precursors enter S.rate=0 /day" for age in ("early", "late")]
     scenario = small(
         "haplo_transplant",

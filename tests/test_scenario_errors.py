@@ -86,7 +86,7 @@ MISTAKES = [
         "unknown field 'sent'; did you mean 'scent'?",
     ),
     ("at: 30 pg/mL", "at: 30 um", "a quantity in ng/mL"),
-    ("{at: 2 d, infuse", "{when: {anc: 1}, infuse", "'when' (deciding by the patient's state) is"),
+    ("{at: 2 d, infuse", "{when: {anc: 1}, infuse", "unknown observable 'anc'"),
     ("fractions: [0.3, 0.7]", "fractions: [0.3, 0.6]", "fractions that add up to 1, got 0.9"),
     ("molar_mass: 243.2 g/mol", "molar_mass: 243.2", "expected a molar mass"),
     ("[A*02:01]", "[A2]", 'expected an HLA allele such as "A*02:01", got "A2"'),

@@ -259,6 +259,13 @@ def test_mistakes_in_a_trial_are_said_where_they_are(dish, old, new, sentence):
     assert f"{dish / 'trial.yaml'}:" in str(error.value)
 
 
+def test_a_mistake_in_the_scenario_of_an_arm_is_said_as_everywhere(dish):
+    (dish / "dish.yaml").write_text(DISH.replace("prey: 60", "pray: 60"))
+    with pytest.raises(ScenarioError, match="did you mean 'prey'") as error:
+        run_trial(load_trial(dish / "trial.yaml"), dish / "out", patients=1)
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_command_line_shows_targets_and_where_the_table_is(dish):
     out = dish / "out"
     command = ["trial", str(dish / "trial.yaml"), "-o", str(out), "--patients", "2"]

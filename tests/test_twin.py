@@ -33,7 +33,7 @@ def follow(sim: Simulation, r: int, windows: int) -> Twin:
     )
     twin = Twin(fresh)
     for w in range(windows):
-        given = sim._given[w].tolist()
+        given = sim.courses.levels()[w].tolist()
         twin.interval(float(sim._edges[w]), float(sim._edges[w + 1]), given)
     return twin
 

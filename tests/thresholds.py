@@ -188,6 +188,10 @@ class SecondGraft:
     most: float
 
 
+#: 0.8 d and three standard errors.
+SECOND_GRAFT = SecondGraft(8, least=0.1, most=1.2)
+
+
 @dataclass(frozen=True)
 class Search:
     """Targets met a day by a killer, over their share of the cells of a marrow with such a share of its sites taken; 517
@@ -200,9 +204,11 @@ class Search:
 
 
 SEARCH = Search(300, occupied=0.65, a_day=517.0, alike=0.15)
+#: Kills of two kinds of targets beside each other, one seen half as well: p = 1/3 against 1/2, delta = 0.167 / 0.471. Kinds seen
+#: a tenth and three tenths as well differ by 0.14 / 0.29.
+VISIBLE = {"half": Size(1, 0.30, error=1.0)}
 #: NK cells alive after ten days at 0.07 a day, p = 0.497; 0.084 a day leaves 0.432, delta = 0.065 / 0.5.
 NK = {"alive": Size(1, 0.13, error=0.20)}
-SECOND_GRAFT = SecondGraft(8, least=0.1, most=1.2)
 
 #: Counts that return earlier with help: 3.4 d (neutrophils), 1.25 d (platelets); a replicate's sd is 0.45 d, twice.
 HELPED = Size(4, 1.96, ci=10)

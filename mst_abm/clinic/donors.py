@@ -36,7 +36,7 @@ def release_hours(course: Course, *, is_end: bool) -> np.ndarray:
     found = np.full(len(is_high), NEVER)
     for row, high in enumerate(is_high):
         onset = high.argmax()
-        before = [at for at in course.infusions_h if at <= times[onset]]
+        before = [at for at in course.infusions_h[row] if at <= times[onset]]
         if not high.any() or not before:
             continue
         ends = np.flatnonzero(~high & (np.arange(len(high)) > onset))

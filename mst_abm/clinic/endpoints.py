@@ -75,7 +75,7 @@ _COUNTS = (
         partial(recovery_days, name="anc", level=ANC_RECOVERED, run=ANC_DAYS),
     ),
     EndpointRule(
-        "platelet_nadir", "1e9/L", "lowest daily count, no transfusions", ("platelets",),
+        "platelet_nadir", "1e9/L", "lowest daily count, given ones included", ("platelets",),
         lambda c: lowest(c["platelets"]),
     ),
     EndpointRule(

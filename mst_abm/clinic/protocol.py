@@ -7,7 +7,7 @@ absolute amounts, and refuses what cannot be meant.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mst_abm.clinic.patient import Patient
 from mst_abm.model.definition import Product
@@ -41,6 +41,49 @@ class Reset:
     compartment: str
     product: Product
     number: float
+
+
+@dataclass(frozen=True)
+class Acts:
+    """Things done, in the order of the file; times are counted from a beginning of their own."""
+
+    doses: tuple[Dose, ...] = ()
+    infusions: tuple[Infusion, ...] = ()
+    resets: tuple[Reset, ...] = ()
+
+    def __add__(self, other: Acts) -> Acts:
+        return Acts(
+            self.doses + other.doses,
+            self.infusions + other.infusions,
+            self.resets + other.resets,
+        )
+
+    @property
+    def times_h(self) -> list[float]:
+        """Starts and ends of everything."""
+        ends = [dose.start_h + dose.duration_h for dose in self.doses]
+        starts = [dose.start_h for dose in self.doses]
+        return starts + ends + [event.at_h for event in (*self.infusions, *self.resets)]
+
+    def shifted(self, by_h: float) -> Acts:
+        """The same later."""
+        return Acts(
+            tuple(replace(dose, start_h=dose.start_h + by_h) for dose in self.doses),
+            tuple(replace(event, at_h=event.at_h + by_h) for event in self.infusions),
+            tuple(replace(event, at_h=event.at_h + by_h) for event in self.resets),
+        )
+
+
+def stopped(doses: tuple[Dose, ...], at_h: float) -> tuple[Dose, ...]:
+    """What has been given of doses when treatment stops: later ones fall out, running ones are cut."""
+    kept = []
+    for dose in doses:
+        if dose.start_h >= at_h:
+            continue
+        length = min(dose.duration_h, at_h - dose.start_h)
+        part = length / dose.duration_h if dose.duration_h else 1.0
+        kept.append(replace(dose, duration_h=length, amount_mg=dose.amount_mg * part))
+    return tuple(kept)
 
 
 class ProtocolError(ValueError):

@@ -106,5 +106,5 @@ def good_days(course: Course) -> np.ndarray:
 
 
 def _has_few_blasts(course: Course) -> np.ndarray:
-    is_late = course.times_h >= course.chemotherapy_end_h + RESPONSE_FROM_H
+    is_late = course.times_h >= course.chemotherapy_end_h[:, None] + RESPONSE_FROM_H
     return (course["marrow_blasts"] < REMISSION_BLASTS) & is_late

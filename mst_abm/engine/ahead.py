@@ -32,7 +32,7 @@ def compile_advancing(tab: Tables, geo: Geometry, part: str) -> None:
     advance_mixed.compile(
         (*(Pinned(typeof(each)) for each in mixed), uint64, int64, float64, float64, int64)
     )
-    schedule = Schedule(np.zeros(2), 1, np.zeros((1, 0, NODES + 1)))
+    schedule = Schedule(np.zeros(2), 1, np.zeros((1, 1, 0, NODES + 1)), np.zeros(1, np.int64))
     spaces = (tab, geo, state.lattice, border, state.mixed, state.pool, state.outbox)
     bodies = (*spaces, body, schedule, rates, draws, scratch)
     advance_bodies.compile((*map(typeof, bodies), uint64, int64, int64))

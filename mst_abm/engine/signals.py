@@ -127,7 +127,8 @@ def read_signals(tab, body, schedule, r, w):
     for g in range(tab.signals.shape[0]):
         if tab.signals[g].kind != DYNAMIC:
             for n in range(NODES + 1):
-                body.node_signals[r, n, g] = schedule.given[w, tab.signals[g].given, n]
+                row = tab.signals[g].given
+                body.node_signals[r, n, g] = schedule.given[schedule.plan[r], w, row, n]
             continue
         income, loss = tab.signals[g].production, tab.signals[g].clearance
         for i in range(tab.signals[g].yield_first, tab.signals[g].yield_last):

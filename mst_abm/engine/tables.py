@@ -404,11 +404,14 @@ class Border(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """The windows of one call, the same for every body."""
+    """The windows of one call, the same for every body; levels follow the plan of its treatment."""
 
     edges: np.ndarray  # (W + 1,) h
     first_window: int  # number of the first window, from 1
-    given: np.ndarray  # (W, rows, NODES + 1) signals that do not depend on cells; last: at the end
+    given: (
+        np.ndarray
+    )  # (P, W, rows, NODES + 1) signals that do not depend on cells; last: at the end
+    plan: np.ndarray  # (R,) i8 which of the P holds for a body
 
 
 class Rates(NamedTuple):

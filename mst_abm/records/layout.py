@@ -10,6 +10,7 @@ import numpy as np
 from mst_abm.records.provenance import provenance
 from mst_abm.records.schema import (
     BASE_COLUMNS,
+    DECISION_COLUMNS,
     FORMAT,
     FORMAT_VERSION,
     GROWING,
@@ -74,6 +75,8 @@ class Layout:
             "given": len(header.given),
             "reservoir": len(header.reservoirs.get("reservoir", ())),
             "endpoint": len(header.endpoints),
+            "reaction": len(header.reactions),
+            "observable": len(header.looked_at),
             **dict.fromkeys(GROWING, 0),
             **{
                 f"{axis}_of_{name.replace('/', '_')}": n
@@ -161,6 +164,12 @@ class Layout:
             self._add(f"observed/{name}", unit=unit)
         for name, unit in header.reported.items():
             self._add(f"reported/{name}", unit=unit)
+        if header.reactions:
+            for column in ("name", "when", "done"):
+                self._add(f"reactions/{column}", [getattr(r, column) for r in header.reactions])
+            self._add("decisions/observable", header.looked_at)
+            for column in (*DECISION_COLUMNS, "seen"):
+                self._add(f"decisions/{column}")
         for name in header.statistics:
             self._add(f"statistics/{name}", 0.0)
         self._add("digest", np.bytes_(b""))
@@ -239,6 +248,8 @@ class Layout:
             return (INDEX_CHUNK,)
         if dims[0] == "frame":
             return (1, *shape[1:])
+        if dims[0] in GROWING:
+            return (INDEX_CHUNK, *shape[1:])
         rest = int(np.prod(shape[2:], dtype=int)) * itemsize
         depth = self.depth if dims[1] == "time" else INDEX_CHUNK
         replicates = int(np.clip(CHUNK_BYTES // max(depth * rest, 1), 1, max(shape[0], 1)))

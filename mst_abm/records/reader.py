@@ -17,7 +17,14 @@ import h5py
 import numpy as np
 
 from mst_abm.errors import RecordError
-from mst_abm.records.schema import FORMAT, FORMAT_VERSION, SNAPSHOT_COLUMNS, member_path
+from mst_abm.records.schema import (
+    DECISION_COLUMNS,
+    FORMAT,
+    FORMAT_VERSION,
+    SNAPSHOT_COLUMNS,
+    Decided,
+    member_path,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -398,6 +405,32 @@ class Run:
         """
         names = self._members("reported")
         return {name: self._file[member_path(f"reported/{name}")][:] for name in names}
+
+    @cached_property
+    def reactions(self) -> dict[str, np.ndarray]:
+        """Columns name, when, done: the rules of a protocol that reacts."""
+        return self._table("reactions") if "reactions" in self._file else {}
+
+    @cached_property
+    def decisions(self) -> list[Decided]:
+        """What was decided by these rules, in order of time."""
+        if "decisions" not in self._file:
+            return []
+        group = self._file["decisions"]
+        names = [str(name) for name in group["observable"].asstr()[:]]
+        columns = (group[column][:] for column in (*DECISION_COLUMNS, "seen"))
+        rules = self.reactions
+        return [
+            Decided(
+                float(time_h),
+                int(replicate),
+                name=str(rules["name"][i]),
+                when=str(rules["when"][i]),
+                done=str(rules["done"][i]),
+                seen=dict(zip(names, map(float, seen), strict=True)),
+            )
+            for time_h, replicate, i, seen in zip(*columns, strict=True)
+        ]
 
     @cached_property
     def observed_units(self) -> dict[str, str]:

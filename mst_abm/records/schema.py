@@ -34,7 +34,7 @@ class Dataset:
 
 
 # A dimension that grows while the run goes on; the others are known when the file is made.
-GROWING = ("time", "cell", "frame", "sample_time")
+GROWING = ("time", "cell", "frame", "sample_time", "decision")
 
 # fmt: off
 DATASETS: tuple[Dataset, ...] = (
@@ -128,6 +128,15 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset("observed/sample_time", ("sample_time",), "f8", "h", "time of the blood or marrow sample"),
     Dataset("observed/<count>", ("replicate", "sample_time"), "f8", "<unit of the count>", "the truth in the units of a laboratory"),
     Dataset("reported/<count>", ("replicate", "sample_time"), "f8", "<unit of the count>", "what the laboratory reports of it, with the error of counting; 0: not detected; not a number: no sample on that day", True),
+    # protocols that react: their rules, and what was decided by them, filled in at the end of the run
+    Dataset("reactions/name", ("reaction",), TEXT, "1", "name of the rule", True),
+    Dataset("reactions/when", ("reaction",), TEXT, "1", "what has to be seen, and when", True),
+    Dataset("reactions/done", ("reaction",), TEXT, "1", "what is done then", True),
+    Dataset("decisions/observable", ("observable",), TEXT, "1", "what the rules look at", True),
+    Dataset("decisions/decision_time", ("decision",), "f8", "h", "when it was decided", True),
+    Dataset("decisions/decision_replicate", ("decision",), "i8", "1", "number of the replicate it was decided for", True),
+    Dataset("decisions/decision_reaction", ("decision",), "i8", "1", "row of the rules of reactions", True),
+    Dataset("decisions/seen", ("decision", "observable"), "f8", "<unit of the count>", "latest report of everything the rules look at; not a number: none yet", True),
     # about the run itself
     Dataset("statistics/<name>", (), "f8", "1", "work of the engine up to the last committed record: attempts, executed; in tiled mode windows, tries_per_window (of the busiest cell, at most), window_error (estimated, relative)"),
     Dataset("wall_seconds", (), "f8", "s", "duration on the wall clock up to the last committed record"),
@@ -161,6 +170,7 @@ SNAPSHOT_COLUMNS = tuple(
     row for row in DATASETS if row.path.startswith("snapshots/") and row.dims == ("cell",)
 )
 IDENTITY_COLUMNS = tuple(row for row in SNAPSHOT_COLUMNS if row.is_optional)
+DECISION_COLUMNS = ("decision_time", "decision_replicate", "decision_reaction")
 BASE_COLUMNS = tuple(row for row in SNAPSHOT_COLUMNS if not row.is_optional)
 
 _ROWS = {row.path: row for row in DATASETS}
@@ -215,6 +225,27 @@ class Given:
     duration_h: float
     amount: float
     unit: str
+
+
+@dataclass(frozen=True)
+class ReactionRow:
+    """A rule of a protocol that reacts, in English."""
+
+    name: str
+    when: str
+    done: str
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One decision; ``replicate`` is its number, ``seen`` the reports by observable."""
+
+    time_h: float
+    replicate: int
+    name: str
+    when: str
+    done: str
+    seen: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -273,6 +304,8 @@ class Header:
     reported: Mapping[str, str] = field(default_factory=dict)
     statistics: tuple[str, ...] = ()
     given: tuple[Given, ...] = ()
+    reactions: tuple[ReactionRow, ...] = ()
+    looked_at: tuple[str, ...] = ()
     reservoirs: Mapping[str, np.ndarray] = field(default_factory=dict)
     fields: Mapping[str, FieldBlocks] = field(default_factory=dict)
     has_identity: bool = False

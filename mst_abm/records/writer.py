@@ -12,7 +12,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -23,7 +23,14 @@ import numpy as np
 from mst_abm.errors import DiscFullError, RecordError
 from mst_abm.records.layout import Layout
 from mst_abm.records.reader import is_record
-from mst_abm.records.schema import STATUSES, Header, Observed, member_path
+from mst_abm.records.schema import (
+    DECISION_COLUMNS,
+    STATUSES,
+    Decided,
+    Header,
+    Observed,
+    member_path,
+)
 
 MAX_PENDING_CELLS = 1 << 20
 
@@ -219,6 +226,7 @@ class RunWriter:
         endpoints: Mapping[str, np.ndarray] | None = None,
         true_endpoints: Mapping[str, np.ndarray] | None = None,
         observed: Observed | None = None,
+        decisions: Sequence[Decided] = (),
         digest: str = "",
     ) -> None:
         """Write what is known only at the end; names must have been declared in the header."""
@@ -244,6 +252,7 @@ class RunWriter:
                 axis = self._file["observed/sample_time"]
                 axis.resize(n, axis=0)
                 axis[:] = observed.time_h
+            self._write_decisions(decisions)
             self._set("digest", np.bytes_(digest))
             self._file.flush()
 
@@ -347,6 +356,21 @@ class RunWriter:
             dataset[self.n_snapshots :] = np.stack([levels[name] for levels in self._levels])
         self._layout.scales["frame"].resize(n_frames, axis=0)
         return end
+
+    def _write_decisions(self, decisions: Sequence[Decided]) -> None:
+        if not self.header.reactions:
+            return
+        n, names = len(decisions), [reaction.name for reaction in self.header.reactions]
+        rows = [(d.time_h, d.replicate, names.index(d.name)) for d in decisions]
+        seen = [[d.seen[name] for name in self.header.looked_at] for d in decisions]
+        for i, column in enumerate(DECISION_COLUMNS):
+            dataset = self._file[f"decisions/{column}"]
+            dataset.resize(n, axis=0)
+            dataset[:] = [row[i] for row in rows]
+        dataset = self._file["decisions/seen"]
+        dataset.resize(n, axis=0)
+        dataset[:] = np.reshape(seen, dataset.shape)
+        self._layout.scales["decision"].resize(n, axis=0)
 
     def _set(self, path: str, value: Any) -> None:
         self._file[path][()] = value

@@ -10,7 +10,7 @@ import numpy as np
 
 from mst_abm.model.compile import CompiledModel, compile_model
 from mst_abm.model.definition import Compartment
-from mst_abm.model.english import count_assumptions, read_back
+from mst_abm.model.english import basis, count_assumptions, read_back
 from mst_abm.model.fields import block_width, range_of
 from mst_abm.report.summary import UNCUT, duration, number
 from mst_abm.runs.simulation import check_addresses
@@ -30,9 +30,7 @@ def check_text(scenario: Scenario) -> str:
     ModelError
         If the rules contradict each other.
     """
-    entering = [product for i in scenario.infusions for _, product, _ in i.cells]
-    entering += [reset.product for reset in scenario.resets]
-    compiled = compile_model(scenario.model, entering, tile_side(scenario.run))
+    compiled = compile_model(scenario.model, scenario.entering, tile_side(scenario.run))
     edges = run_edges(scenario, compiled)
     check_addresses(compiled.geometry, len(edges) - 1)
     lines = _head(scenario)
@@ -87,10 +85,39 @@ def _protocol(scenario: Scenario) -> list[str]:
         (r.at_h, f"{r.compartment}.{r.product.text or r.product.type} set to {number(r.number)}")
         for r in scenario.resets
     ]
-    if not acts:
-        return []
-    width = max(len(duration(at)) for at, _ in acts)
-    return ["", "protocol", *(f"  {duration(at):>{width}}  {text}" for at, text in sorted(acts))]
+    width = max((len(duration(at)) for at, _ in acts), default=0)
+    lines = [f"  {duration(at):>{width}}  {text}" for at, text in sorted(acts)]
+    if lines:
+        lines = ["", "protocol", *lines]
+    if scenario.reactions:
+        lines += ["", "decided once a day for each patient, on what the laboratory reports"]
+        lines += [fill(f"  {r}", LINE, subsequent_indent="    ") for r in scenario.reactions]
+    return lines + _observed(scenario)
+
+
+def _observed(scenario: Scenario) -> list[str]:
+    """What of the patient is seen, and how often; observables read as they are stay out."""
+    rows = []
+    for item in scenario.observables:
+        assay = item.observed
+        if not assay.reference:
+            continue
+        words = [f"every {assay.every_d} d" if assay.every_d else "never"]
+        words += [f"{number(assay.cells)} cells counted"] if assay.cells else []
+        words += [f"cells of {assay.volume / 1e9:.3g} uL counted"] if assay.volume else []
+        words += (
+            [f"not detected below {assay.limit:g} {item.unit}".removesuffix(" 1")]
+            if assay.limit
+            else []
+        )
+        rows.append(
+            f"  {item.name}: {', '.join(words)} [{basis(assay.number_class, assay.reference)}]"
+        )
+    return (
+        ["", "seen by the laboratory", *(fill(r, LINE, subsequent_indent="    ") for r in rows)]
+        if rows
+        else []
+    )
 
 
 def _over(hours: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mst_abm.records.reader import Run
+from mst_abm.records.schema import Decided
 from mst_abm.report.groups import Group, fatal_rules, groups_of
 
 #: What a run in tiled mode is where nothing is cut.
@@ -27,6 +28,7 @@ def summary(run: Run) -> str:
         lines += _events(run)
         lines += _leukaemia(run)
     lines += _given(run)
+    lines += _decisions(run)
     lines += _endpoints(run)
     lines += _tail(run)
     return "\n".join(lines) + "\n"
@@ -147,7 +149,7 @@ def _given(run: Run) -> list[str]:
     given = run.given
     if not len(given["name"]):
         return []
-    lines = ["", "given"]
+    lines = ["", "given, as planned" if run.reactions else "given"]
     seen: dict[tuple[str, str], list[int]] = {}
     for i, key in enumerate(zip(given["name"], given["amount_unit"], strict=True)):
         seen.setdefault((str(key[0]), str(key[1])), []).append(i)
@@ -160,6 +162,28 @@ def _given(run: Run) -> list[str]:
         when += f", over {duration(over)}{' each' * (len(rows) > 1)}" if over else ""
         lines.append(f"  {name}: {number(amount)} {'cells' if unit == 'cell' else unit}, {when}")
     return lines
+
+
+def _decisions(run: Run) -> list[str]:
+    """Every rule of a protocol that reacts: how often it was followed, when, on seeing what."""
+    lines = ["", "decided on what was seen"] if run.reactions else []
+    columns = [run.reactions.get(column, ()) for column in ("name", "when", "done")]
+    for name, when, done in zip(*columns, strict=True):
+        mine = [d for d in run.decisions if d.name == name]
+        title = "" if str(done).startswith(str(name)) else f"{name}: "
+        lines.append(f"  {title}when {when}: {done}{'' if mine else '; never'}")
+        if len(run.replicates) == 1:
+            lines += [f"    at {duration(d.time_h)}, seen {_seen(d)}" for d in mine]
+        elif mine:
+            n, who = len(mine), len({d.replicate for d in mine})
+            at = duration(float(np.median([d.time_h for d in mine])))
+            times = "once" if n == 1 else f"{n} times"
+            lines.append(f"    {times} in {who} of {len(run.replicates)} replicates, median {at}")
+    return lines
+
+
+def _seen(decision: Decided) -> str:
+    return ", ".join(f"{name} {number(value)}" for name, value in decision.seen.items())
 
 
 def _leukaemia(run: Run) -> list[str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
+from mst_abm.clinic.protocol import Infusion, Reset
+from mst_abm.clinic.reaction import Decision
 from mst_abm.engine import status as codes
 from mst_abm.engine.advance import advance_bodies
 from mst_abm.engine.place import infuse, populate, reset_number
@@ -29,17 +32,12 @@ from mst_abm.errors import EngineError, ModelError
 from mst_abm.model.compile import compile_model
 from mst_abm.model.geometry import coordinates
 from mst_abm.model.species import resolve
+from mst_abm.runs.courses import Courses
 from mst_abm.runs.fields import SpreadingFields
 from mst_abm.runs.initial import build_items
 from mst_abm.runs.reservoirs import Reservoirs
 from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
-from mst_abm.runs.timetable import (
-    event_yields,
-    given_levels,
-    multiples,
-    run_edges,
-    signal_inputs,
-)
+from mst_abm.runs.timetable import event_yields, multiples, run_edges
 from mst_abm.scenario.definition import Scenario
 from mst_abm.units import quantity
 
@@ -47,6 +45,16 @@ from mst_abm.units import quantity
 WINDOWS_PER_CALL = 48
 #: Limits of the addresses of draws and identities (see `mst_abm.engine.rng`, `new_id`).
 MOST_UNITS, MOST_INTERVALS, MOST_IN_TILE = 2**20 - 4096, 2**20 - 1, 2**16 - 1
+
+
+class Entering(NamedTuple):
+    """(compartment, species, counter program, body-scale number) of cells that come in at once.
+
+    ``is_reset``: instead of that they replace those there, and the number is of simulated cells.
+    """
+
+    cells: list[tuple[int, int, int, float]]
+    is_reset: bool
 
 
 class Simulation:
@@ -86,26 +94,25 @@ class Simulation:
                 f"{first_replicate} and seed {self.seed}; choose smaller ones."
             )
         self.key = np.uint64(self.seed)
-        entering = [p for event in scenario.infusions for _, p, _ in event.cells]
-        entering += [event.product for event in scenario.resets]
-        self.compiled = compile_model(scenario.model, entering, tile_side(scenario.run))
+        self.compiled = compile_model(scenario.model, scenario.entering, tile_side(scenario.run))
         self._types = {t.name: t for t in scenario.model.types}
         self._places = {c.name: i for i, c in enumerate(scenario.model.compartments)}
         items = build_items(self.compiled, self.compiled.updates)
-        self._arrivals = [
-            (event.at_h, self._entering(event.cells, "infusion")) for event in scenario.infusions
+        self._events = [
+            (event.at_h, self._entering(event)) for event in (*scenario.infusions, *scenario.resets)
         ]
-        self._resets = [
-            (event.at_h, self._entering([(event.compartment, event.product, event.number)], "set"))
-            for event in scenario.resets
-        ]
+        for reaction in scenario.reactions:
+            for event in (*reaction.acts.infusions, *reaction.acts.resets):
+                self._entering(event)  # refuses what cannot be done before the run
         self.tables = self.compiled.tables._replace(
             has_identity=scenario.run.records_identity, **self.compiled.updates.arrays()
         )
         self.geometry = self.compiled.geometry
         self._edges = run_edges(scenario, self.compiled)
         check_addresses(self.geometry, len(self._edges) - 1)
-        self._plan_levels()
+        numbers = np.arange(first_replicate, first_replicate + replicates)
+        self.courses = Courses(scenario, self.compiled, self.seed, numbers)
+        self.courses.set_edges(self._edges)
         #: What one event of each tally adds to each signal; empty where none does.
         self._yields = event_yields(self.compiled)
         self._populate(items)
@@ -140,8 +147,12 @@ class Simulation:
 
     # construction
 
-    def _entering(self, cells, where: str) -> list[tuple[int, int, int, float]]:
-        """(compartment, species, counter program, body-scale number) of cells that come in."""
+    def _entering(self, event: Infusion | Reset) -> Entering:
+        """Cells that come in, or whose number is set."""
+        if isinstance(event, Reset):
+            where, cells = "set", ((event.compartment, event.product, event.number),)
+        else:
+            where, cells = "infusion", event.cells
         rows = []
         for compartment, product, number in cells:
             species = resolve(product, None, self._types, where)
@@ -150,7 +161,7 @@ class Simulation:
             rows.append(
                 (self._places[compartment], self.compiled.species_number(species), program, number)
             )
-        return rows
+        return Entering(rows, isinstance(event, Reset))
 
     def _check_room(self, name: str, number: float, where: str) -> None:
         """Refuse what a compartment with sites cannot take whatever happens in it."""
@@ -249,23 +260,28 @@ class Simulation:
         at = int(np.searchsorted(self._edges, goal - 1e-9))
         if abs(self._edges[min(at, len(self._edges) - 1)] - goal) > 1e-9:
             self._edges = np.insert(self._edges, at, goal)
-            self._plan_levels()
+            self.courses.set_edges(self._edges)
         while self._interval < at:
             is_watched = bool(self.reservoirs or self._fields) or self._yields.any()
             most = 1 if is_watched else WINDOWS_PER_CALL
             stop = min(self._next_event(), at, self._interval + most)
-            self.state.body.signals[:] += self._inputs[self._interval]
-            self.reservoirs.begin(self._interval + 1)
+            self.courses.feed(self.state.body.signals, self._interval)
             levels = self._spread_fields()
-            before = self.state.body.tally.copy() if self._yields.any() else None
+            self.reservoirs.begin(self._interval + 1)
+            before = self._booked() if self._yields.any() else None
             self._run_windows(self._interval, stop)
+            self.reservoirs.end(self._interval + 1, *self._edges[stop - 1 : stop + 1])
             self.state.levels = levels
             if before is not None:
-                self._feed_signals(self.state.body.tally - before)
-            self.reservoirs.end(self._interval + 1, *self._edges[stop - 1 : stop + 1])
+                self._feed_signals(self._booked() - before)
             self._interval = stop
             self.time_h = float(self._edges[stop])
             self._apply_events()
+
+    def _booked(self) -> np.ndarray:
+        """Events of the sample since the start, (replicate, channel), and as many as reservoirs stand for."""
+        events = self.state.body.tally.copy()
+        return events + self.reservoirs.sampled_events if self.reservoirs else events
 
     def _spread_fields(self) -> tuple[np.ndarray, ...]:
         """Fields through the coming interval; their levels at its end."""
@@ -273,11 +289,6 @@ class Simulation:
             return ()
         begin, end = self._edges[self._interval : self._interval + 2]
         return self._fields.spread(self.state, float(end - begin))
-
-    def _plan_levels(self) -> None:
-        """Levels of drugs in every interval, and what they add to other signals there."""
-        self._given = given_levels(self.scenario, self.compiled.given_signals, self._edges)
-        self._inputs = signal_inputs(self.compiled, self._given, self._edges)
 
     def _feed_signals(self, events: np.ndarray) -> None:
         """Add to signals what the events of an interval, (replicate, channel), give them.
@@ -289,19 +300,17 @@ class Simulation:
             self.state.body.signals[:, signal] += amount * events[:, channel]
 
     def _next_event(self) -> int:
-        """The next interval at whose start cells come in, are reset, or a drug adds to a signal."""
-        times = [t for t, _ in (*self._arrivals, *self._resets) if t > self.time_h + 1e-9]
-        fed = np.flatnonzero(self._inputs[self._interval + 1 :].any(axis=1))
+        """The next interval at whose start cells come in or are set, a drug adds to a signal, or
+        something may be decided."""
+        times = [at for at, _ in self._events if at > self.time_h + 1e-9]
+        times += self.courses.next_look_h(self.time_h)
         found = [int(np.searchsorted(self._edges, min(times) - 1e-9))] if times else []
-        found += [self._interval + 1 + int(fed[0])] if len(fed) else []
+        fed = self.courses.next_fed(self._interval + 1)
+        found += [fed] if fed is not None else []
         return min(found, default=len(self._edges))
 
     def _run_windows(self, begin: int, end: int) -> None:
-        schedule = Schedule(
-            edges=self._edges[begin : end + 1],
-            first_window=begin + 1,
-            given=self._given[begin:end],
-        )
+        schedule = self.courses.schedule(begin, end)
         workers = self.workers[:1] if self.tiled else self.workers
         bounds = np.linspace(0, self.replicates, len(workers) + 1).astype(int)
         while True:
@@ -379,18 +388,29 @@ class Simulation:
     # protocol
 
     def _apply_events(self) -> None:
-        """Infusions and resets that fall on the present edge."""
+        """What is decided on the present edge, then infusions and resets that fall on it."""
+        if self.courses.is_look(self.time_h):
+            self.courses.look(self.time_h, self.cells, self.signals)
+        bodies = self.courses.treated
         draw = 0  # of this edge: every event and every cell has numbers of its own
-        for at, cells in self._arrivals:
+        for at, event in self._events:
             if abs(at - self.time_h) < 1e-9:
-                draw = self._infuse(cells, draw)
-        for at, cells in self._resets:
-            if abs(at - self.time_h) < 1e-9:
-                for compartment, species, program, number in cells:
-                    self._reset(compartment, species, program, int(number), draw)
-                    draw += int(number) + 1
+                draw = self._enter(event, draw, bodies)
+        draws: dict[int, int] = {}
+        for body, decided in self.courses.due(self.time_h):
+            first = draws.get(body, draw)
+            draws[body] = self._enter(self._entering(decided), first, np.array([body]))
 
-    def _infuse(self, cells, draw: int) -> int:
+    def _enter(self, event: Entering, draw: int, bodies: np.ndarray) -> int:
+        """Bring cells into bodies, or set their number; returns the next free draw."""
+        if not event.is_reset:
+            return self._infuse(event.cells, draw, bodies)
+        for compartment, species, program, number in event.cells:
+            self._reset(compartment, species, program, int(number), draw, bodies)
+            draw += int(number) + 1
+        return draw
+
+    def _infuse(self, cells, draw: int, bodies: np.ndarray) -> int:
         """Bring cells in; returns the next free draw."""
         window = self._interval + 1
         for compartment, species, program, number in cells:
@@ -403,7 +423,7 @@ class Simulation:
             while q < 0 and self.state.pool.cells.shape[2] < self.state.pool.n.max() + expected + 2:
                 enlarge_pool(self.tables, self.state)
             state = self.state
-            for r in range(self.replicates):
+            for r in bodies:
                 code, _ = infuse(
                     self.tables, self.geometry, state.mixed, state.pool, state.body, self.key, r,
                     window, self.time_h, draw, compartment, species, program, expected,
@@ -412,13 +432,21 @@ class Simulation:
             draw += int(expected) + 2
         return draw
 
-    def _reset(self, compartment: int, species: int, program: int, number: int, draw: int) -> None:
+    def _reset(
+        self,
+        compartment: int,
+        species: int,
+        program: int,
+        number: int,
+        draw: int,
+        bodies: np.ndarray,
+    ) -> None:
         q = int(self.geometry.spaces[compartment]["mixed_index"])
         extra = np.zeros(len(self.geometry.mixed_compartment), np.int64)
         extra[q] = number
         capacity = int(self.geometry.spaces[compartment]["capacity"])
-        counts = self.state.body.counts[:, compartment]
-        others = int((counts[:, 1:].sum(axis=1) - counts[:, species]).max())
+        counts = self.state.body.counts[bodies, compartment]
+        others = int((counts[:, 1:].sum(axis=1) - counts[:, species]).max(initial=0))
         if capacity and others + number > capacity:
             name = self.compiled.compartment_names[compartment]
             raise EngineError(
@@ -426,13 +454,18 @@ class Simulation:
                 f"others, but it has {capacity} sites; set fewer or enlarge it."
             )
         self.grow_slots(extra)
-        for r in range(self.replicates):
+        for r in bodies:
             reset_number(
                 self.tables, self.geometry, self.state.mixed, self.state.body, r, compartment,
                 species, program, number, self.key, self._interval + 1, self.time_h, draw,
             )  # fmt: skip
 
     # looking
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What was decided so far, in order of time."""
+        return list(self.courses.decisions)
 
     @property
     def counts(self) -> dict[str, np.ndarray]:

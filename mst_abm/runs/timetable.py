@@ -1,17 +1,21 @@
 """When a run stops to exchange, and the signals that no cell influences.
 
 The edges of exchange intervals are a property of the scenario alone: multiples of the exchange
-interval, times of records and snapshots, starts and ends of doses, infusions, resets. A run that
-is stopped and continued on an edge therefore gives the same bits as one that is not.
+interval, times of records and snapshots, starts and ends of doses, infusions, resets; where the
+protocol reacts, also the daily looks and, on every day, what may follow from one. A run that is stopped
+and continued on an edge therefore gives the same bits as one that is not, and a replicate the same
+alone and among others that are treated otherwise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from mst_abm.clinic.pharmacokinetics import concentration
+from mst_abm.clinic.protocol import Dose
 from mst_abm.engine.signals import NODE, NODE_WEIGHT
 from mst_abm.engine.tables import NODES
 from mst_abm.model.channels import Tally
@@ -22,6 +26,7 @@ from mst_abm.model.species import matches
 from mst_abm.scenario.definition import Scenario
 
 MERGED_H = 1e-9
+DAY_H = 24.0
 
 
 def multiples(step: float, until: float) -> np.ndarray:
@@ -49,6 +54,8 @@ def run_edges(scenario: Scenario, compiled: CompiledModel) -> np.ndarray:
         times.append(multiples(run.exchange_h, run.until_h))
     for dose in scenario.doses:
         times.append(np.array([dose.start_h, dose.start_h + dose.duration_h]))
+    for offset in sorted(decided_times(scenario)):
+        times.append(multiples(DAY_H, run.until_h) + offset)
     events = [e.at_h for e in (*scenario.infusions, *scenario.resets)]
     edges = np.sort(np.concatenate([*times, np.array(events)]))
     edges = edges[(edges >= 0.0) & (edges < run.until_h - MERGED_H)]
@@ -57,15 +64,30 @@ def run_edges(scenario: Scenario, compiled: CompiledModel) -> np.ndarray:
     return np.append(edges[apart], run.until_h)
 
 
-def drug_level(scenario: Scenario, name: str, times: np.ndarray) -> np.ndarray:
-    """Plasma concentration of a drug, umol/L, at times in h."""
+def decided_times(scenario: Scenario) -> set[float]:
+    """Times of the day, h, at which something can happen that is decided in the run."""
+    later = {time % DAY_H for reaction in scenario.reactions for time in reaction.acts.times_h}
+    return later | {0.0} if scenario.reactions else set()
+
+
+def drug_level(
+    scenario: Scenario, name: str, times: np.ndarray, doses: Sequence[Dose] | None = None
+) -> np.ndarray:
+    """Plasma concentration of a drug, umol/L, at times in h; of the planned doses or of others."""
     drug = next(d for d in scenario.drugs if d.name == name)
-    doses = [d for d in scenario.doses if d.drug == name]
+    doses = [d for d in (scenario.doses if doses is None else doses) if d.drug == name]
     return concentration(drug, doses, times, patient=scenario.patient)
 
 
-def given_levels(scenario: Scenario, signals: tuple[Signal, ...], edges: np.ndarray) -> np.ndarray:
+def given_levels(
+    scenario: Scenario,
+    signals: tuple[Signal, ...],
+    edges: np.ndarray,
+    doses: Sequence[Dose] | None = None,
+) -> np.ndarray:
     """Signals that do not depend on cells, at the nodes and the end of every interval.
+
+    ``doses``: instead of those planned.
 
     Returns
     -------
@@ -77,14 +99,19 @@ def given_levels(scenario: Scenario, signals: tuple[Signal, ...], edges: np.ndar
     levels = np.zeros((len(widths), len(signals), NODES + 1))
     for i, signal in enumerate(signals):
         if signal.kind == "drug":
-            levels[:, i] = drug_level(scenario, signal.drug, times)
+            levels[:, i] = drug_level(scenario, signal.drug, times, doses)
         else:
-            levels[:, i] = _metabolite(scenario, signal, edges[:-1], widths, places)
+            levels[:, i] = _metabolite(scenario, signal, edges[:-1], widths, places, doses)
     return levels
 
 
 def _metabolite(
-    scenario: Scenario, signal: Signal, starts: np.ndarray, widths: np.ndarray, places: np.ndarray
+    scenario: Scenario,
+    signal: Signal,
+    starts: np.ndarray,
+    widths: np.ndarray,
+    places: np.ndarray,
+    doses: Sequence[Dose] | None,
 ) -> np.ndarray:
     """ds/dt = k (C/(C + h) - s), k (C - s) without h: exact decay, Gauss-Legendre between nodes."""
     k, half = signal.clearance, signal.saturates_at
@@ -92,7 +119,7 @@ def _metabolite(
     begins = np.hstack([np.zeros((len(widths), 1)), ends[:, :-1]])
     spans = ends - begins
     inner = starts[:, None, None] + begins[..., None] + spans[..., None] * NODE
-    level = drug_level(scenario, signal.drug, inner)
+    level = drug_level(scenario, signal.drug, inner, doses)
     uptake = level if np.isinf(half) else level / (level + half)
     decay = np.exp(-k * spans[..., None] * (1.0 - NODE))
     gain = k * spans * np.sum(NODE_WEIGHT * uptake * decay, axis=-1)

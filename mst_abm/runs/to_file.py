@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mst_abm.clinic.course import DAY_H
 from mst_abm.clinic.endpoints import endpoints_for
 from mst_abm.clinic.laboratory import Laboratory
+from mst_abm.clinic.reaction import looked_at
 from mst_abm.model.definition import Observable
 from mst_abm.model.english import count_assumptions
 from mst_abm.model.species import matches
-from mst_abm.records.schema import Endpoint, FieldBlocks, Given, Header
+from mst_abm.records.schema import Decided, Endpoint, FieldBlocks, Given, Header, ReactionRow
 from mst_abm.records.writer import RunWriter
 from mst_abm.runs.follow_up import Samples, read_endpoints
+from mst_abm.runs.timetable import multiples
 
 if TYPE_CHECKING:
     from mst_abm.scenario.definition import Scenario
@@ -83,6 +86,8 @@ def run_to_file(
     until_h = float(scenario.run.until_h)
     records = _times(sim.record_times_h)
     snapshots = _times(sim.snapshot_times_h)
+    # what is decided on is read when it is decided, however seldom counts are recorded
+    looks = _times(multiples(DAY_H, until_h)) if scenario.reactions else set()
     header = header_of(
         sim,
         seed=scenario.run.seed if seed is None else seed,
@@ -97,10 +102,11 @@ def run_to_file(
         [signal.name for signal in scenario.model.signals],
     )
     with RunWriter(path, header, force=force) as writer:
-        for time_h in sorted({*records, *snapshots}):
+        for time_h in sorted({*records, *snapshots, *looks}):
             sim.advance(time_h)
             if time_h in records:
                 writer.append_record(sim)
+            if time_h in records or time_h in looks:
                 samples.take(laboratory, sim)
             if time_h in snapshots:
                 for replicate in range(min(snapshot_replicates, replicates)):
@@ -109,13 +115,39 @@ def run_to_file(
                 n_cells = sum(int(counts[:, 1:].sum()) for counts in sim.counts.values())
                 seconds = time.monotonic() - started
                 progress(Progress(time_h, until_h, n_cells, int(sim.tally.sum()), seconds))
-        results = read_endpoints(scenario, samples, seed=header.seed, replicates=header.replicates)
+        results = read_endpoints(
+            scenario,
+            samples,
+            seed=header.seed,
+            replicates=header.replicates,
+            decisions=sim.decisions if scenario.reactions else (),
+        )
         writer.finish(
             endpoints=results.reported,
             true_endpoints=results.true,
             observed=results.observed,
+            decisions=decided(sim, header),
             digest=sim.digest() if replicates <= MOST_DIGESTED else "",
         )
+
+
+def decided(sim: Any, header: Header) -> list[Decided]:
+    """What was decided in a run, with names for numbers."""
+    reactions = sim.scenario.reactions
+    found = []
+    for decision in sim.decisions if reactions else ():
+        reaction = reactions[decision.reaction]
+        found.append(
+            Decided(
+                time_h=decision.time_h,
+                replicate=int(header.replicates[decision.body]),
+                name=reaction.name,
+                when=reaction.when,
+                done=reaction.done,
+                seen=dict(zip(header.looked_at, decision.seen, strict=True)),
+            )
+        )
+    return found
 
 
 def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
@@ -134,6 +166,8 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
         signals={signal.name: signal.unit for signal in compiled.model.signals},
         stoichiometry=compiled.stoichiometry,
         given=_given(scenario),
+        reactions=tuple(ReactionRow(r.name, r.when, r.done) for r in scenario.reactions),
+        looked_at=looked_at(scenario.reactions),
         endpoints=tuple(
             Endpoint(rule.name, rule.unit, rule.description, rule.categories)
             for rule in endpoints_for(scenario.observables, scenario.model.hazards)
@@ -142,7 +176,9 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
         reported={item.name: item.unit for item in scenario.observables if item.observed.every_d},
         statistics=tuple(sim.statistics),
         fields=_field_table(sim),
-        has_handover=len(compiled.model.compartments) > 1 or bool(scenario.infusions),
+        has_handover=len(compiled.model.compartments) > 1
+        or bool(scenario.infusions)
+        or any(reaction.acts.infusions for reaction in scenario.reactions),
         reservoirs=_reservoir_table(compiled),
         has_identity=bool(scenario.run.records_identity),
         n_records_expected=len(sim.record_times_h),

@@ -8,7 +8,8 @@ from typing import Literal
 from mst_abm.clinic.patient import Donor, Patient
 from mst_abm.clinic.pharmacokinetics import Drug
 from mst_abm.clinic.protocol import Dose, Infusion, Reset
-from mst_abm.model.definition import Model, Observable
+from mst_abm.clinic.reaction import Reaction
+from mst_abm.model.definition import Model, Observable, Product
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Scenario:
     """A model with its patient, donor, protocol and run.
 
     ``resolved_text`` is YAML that stands by itself: model, overrides and defaults merged; reading
-    it gives this scenario again. ``model_text`` is its model part. ``start`` names the state of the
-    model that the run begins with.
+    it gives this scenario again. ``model_text`` is its model part. ``groups``: when planned groups of
+    acts that reactions may refer to begin, h. ``start`` names the state of the model that the run
+    begins with.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Scenario:
     doses: tuple[Dose, ...] = ()
     infusions: tuple[Infusion, ...] = ()
     resets: tuple[Reset, ...] = ()
+    reactions: tuple[Reaction, ...] = ()
+    groups: tuple[tuple[str, float], ...] = ()
     drugs: tuple[Drug, ...] = ()
     observables: tuple[Observable, ...] = ()
     patient: Patient | None = None
@@ -54,3 +58,12 @@ class Scenario:
     model_text: str = ""
     path: str = ""
     start: str = ""
+
+    @property
+    def entering(self) -> list[Product]:
+        """Cells that the protocol brings in, or may bring in."""
+        acts = [reaction.acts for reaction in self.reactions]
+        infusions = [*self.infusions, *(event for a in acts for event in a.infusions)]
+        resets = [*self.resets, *(event for a in acts for event in a.resets)]
+        cells = [product for event in infusions for _, product, _ in event.cells]
+        return cells + [event.product for event in resets]

@@ -68,10 +68,17 @@ class _Law:
 
 
 def given_drugs(context: Context) -> set[str]:
-    """Drugs that some line of the protocol gives, at whatever dose."""
-    lines = context.raw("protocol")
-    lines = lines if isinstance(lines, list) else []
-    return {str(line["give"]) for line in lines if isinstance(line, dict) and "give" in line}
+    """Drugs that some line of the protocol gives or may give, at whatever dose."""
+    return _given_in(context.raw("protocol"))
+
+
+def _given_in(lines: object) -> set[str]:
+    found = set()
+    for line in lines if isinstance(lines, list) else [lines]:
+        if isinstance(line, dict):
+            found |= {str(line["give"])} if "give" in line else set()
+            found |= _given_in(line.get("then"))
+    return found
 
 
 def read_levels(context: Context) -> Levels:

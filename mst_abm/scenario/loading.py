@@ -18,6 +18,7 @@ from mst_abm.scenario.hazards import read_hazards
 from mst_abm.scenario.merging import find_file, merge, shipped_models
 from mst_abm.scenario.observables import read_observables
 from mst_abm.scenario.problems import WordError
+from mst_abm.scenario.reactions import read_reactions
 from mst_abm.scenario.reservoirs import read_reservoirs
 from mst_abm.scenario.rules import check_entries, read_rules
 from mst_abm.scenario.schema import MODEL_SECTIONS, SwitchSection, _on_or_off
@@ -100,6 +101,7 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
     initial = read_initial(context)
     reservoirs = read_reservoirs(context)
     protocol = Protocol(context, run, drugs, patient, donor)
+    reactions = read_reactions(context, protocol, observables)
     check_entries(context, rules)
     problems.finish()
     _refuse_idle_switches(context)
@@ -120,9 +122,11 @@ def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequenc
         name=str(given) if given else name,
         model=model,
         run=run,
-        doses=tuple(protocol.doses),
-        infusions=tuple(protocol.infusions),
-        resets=tuple(protocol.resets),
+        doses=protocol.doses,
+        infusions=protocol.infusions,
+        resets=protocol.resets,
+        reactions=reactions,
+        groups=tuple(protocol.begins.items()),
         drugs=tuple(drugs.values()),
         observables=observables,
         patient=patient,

@@ -21,9 +21,6 @@ SectionType = TypeVar("SectionType", bound=BaseModel)
 
 #: Words of the grammar that are understood but not built yet.
 NOT_YET = {
-    "when": "deciding by the patient's state",
-    "then": "deciding by the patient's state",
-    "repeat": "repeating a block of the protocol",
     "gradient": "a factor from a gradient",
 }
 

@@ -548,8 +548,7 @@ class DonorSection(Section):
     kir: list[str] = []
 
 
-class GiveSection(Section):
-    at: Time
+class DoseSection(Section):
     give: Word
     dose: Written
     by: Literal["bolus", "infusion", "continuous infusion"] | None = None
@@ -559,19 +558,79 @@ class GiveSection(Section):
     times: int = Field(1, ge=1)
 
 
-class InfuseSection(Section):
+class InfusionSection(Section):
     """Beside these: the cells per kg that the graft asks for, instead of the donor's."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    at: Time
     infuse: Word
     every: Time | None = None
     times: int = Field(1, ge=1)
 
 
-class SetSection(Section):
+class PlannedSection(Section):
     at: Time
+    as_: Word | None = Field(None, alias="as", description="name of a group of acts")
+
+
+class GiveSection(PlannedSection, DoseSection):
+    """A drug at a planned time."""
+
+
+class InfuseSection(PlannedSection, InfusionSection):
+    """Cells at a planned time. Beside these keys: the cells per kg that the graft asks for."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class SetSection(PlannedSection):
     set: dict[str, Number]
+
+
+class WhenSection(Section):
+    """Beside these: observables with comparisons, all of which must hold."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    between: list[Time] | None = Field(None, min_length=2, max_length=2)
+    after: Time | None = None
+    before: Time | None = None
+    of: Word | None = Field(None, description="group from whose latest start the window counts")
+    for_: Time | None = Field(None, alias="for", description="whole days: daily checks on end")
+
+
+class ReactionSection(Section):
+    when: WhenSection
+    name: Word = ""
+    as_: Word | None = Field(None, alias="as", description="name of a group of acts")
+    at_most: int = Field(1, ge=1)
+    not_within: Time = Field(0.0, description="of the last time")
+    then: Annotated[Any, WithJsonSchema({"type": ["array", "object"]})] = None
+
+
+class GiveWhenSection(ReactionSection, DoseSection):
+    """A drug when something is seen."""
+
+
+class InfuseWhenSection(ReactionSection, InfusionSection):
+    """Cells when something is seen."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class RepeatWhenSection(ReactionSection):
+    repeat: Word
+
+
+class StopWhenSection(ReactionSection):
+    stop: Word = Field(min_length=1, description="why treatment ends")
+
+
+class GiveThenSection(DoseSection):
+    after: Time = 0.0
+
+
+class InfuseThenSection(InfusionSection):
+    model_config = ConfigDict(extra="allow", frozen=True)
+    after: Time = 0.0
 
 
 class RecordSection(Section):
@@ -616,7 +675,15 @@ class FileSection(Section):
     grafts: dict[str, list[GraftSection]] = {}
     patient: PatientSection | None = None
     donor: DonorSection | None = None
-    protocol: list[GiveSection | InfuseSection | SetSection] = []
+    protocol: list[
+        GiveSection
+        | InfuseSection
+        | SetSection
+        | GiveWhenSection
+        | InfuseWhenSection
+        | RepeatWhenSection
+        | StopWhenSection
+    ] = []
     run: RunSection | None = None
     override: dict[str, Any] = {}
 

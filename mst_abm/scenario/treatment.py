@@ -8,7 +8,7 @@ from mst_abm.clinic.hla import mismatch, missing_ligands
 from mst_abm.clinic.patient import Donor, Patient
 from mst_abm.clinic.pharmacokinetics import Drug
 from mst_abm.clinic.protocol import (
-    Dose,
+    Acts,
     Infusion,
     Order,
     ProtocolError,
@@ -21,15 +21,18 @@ from mst_abm.model.definition import Product
 from mst_abm.scenario.context import Context, share_of
 from mst_abm.scenario.definition import Run
 from mst_abm.scenario.document import Keys
-from mst_abm.scenario.problems import WordError, known_keys, not_yet
+from mst_abm.scenario.problems import WordError, known_keys
 from mst_abm.scenario.schema import (
     DonorSection,
+    DoseSection,
     DrugSection,
     GiveSection,
     GraftSection,
     ImmunologySection,
     InfuseSection,
+    InfusionSection,
     PatientSection,
+    PlannedSection,
     RunSection,
     Section,
     SetSection,
@@ -138,7 +141,7 @@ def read_patient(context: Context) -> Patient | None:
 def read_donor(context: Context) -> Donor | None:
     if context.raw("donor") is None:
         return None
-    _refuse_unknown(context, DonorSection, None, ("donor",))
+    refuse_unknown(context, DonorSection, None, ("donor",))
     section = context.problems.check(DonorSection, ("donor",))
     if section is None:
         return None
@@ -151,9 +154,7 @@ def read_donor(context: Context) -> Donor | None:
     )
 
 
-def _refuse_unknown(
-    context: Context, section: type[Section], graft: str | None, keys: Keys
-) -> None:
+def refuse_unknown(context: Context, section: type[Section], graft: str | None, keys: Keys) -> None:
     """Complain about keys that are neither the section's own nor cells per kg of a graft."""
     known = [*known_keys(section, ()), *_per_names(context, graft)]
     if context.problems.is_in_doubt("grafts"):
@@ -269,7 +270,11 @@ class Grafts:
 
 
 class Protocol:
-    """Reads the lines of a protocol to doses, infusions and resets."""
+    """Reads the lines of a protocol to acts: doses, infusions and resets.
+
+    ``waiting``: places of the lines that wait for something to be seen, left to their own reader.
+    ``groups``: acts of the same name (``as``), from the first of them on; ``begins``: when that is.
+    """
 
     def __init__(
         self,
@@ -282,52 +287,64 @@ class Protocol:
         self.context, self.run, self.drugs = context, run, drugs
         self.patient, self.donor = patient, donor
         self.grafts = Grafts(context)
-        self.doses: list[Dose] = []
-        self.infusions: list[Infusion] = []
-        self.resets: list[Reset] = []
+        self.waiting: list[Keys] = []
+        self.groups: dict[str, Acts] = {}
+        self.begins: dict[str, float] = {}
         self._late: list[Keys] = []
         self._late_messages: list[str] = []
         written = context.raw("protocol") or []
         if not isinstance(written, list):
             context.problems.add(("protocol",), f"expected a list, got {shown(written)}")
             written = []
+        planned = Acts()
         for i, item in enumerate(written):
-            self._read_line(item, ("protocol", i))
+            planned += self._read_line(item, ("protocol", i))
         self._refuse_late()
-        self.doses.sort(key=lambda dose: dose.start_h)
-        self.infusions.sort(key=lambda infusion: infusion.at_h)
-        self.resets.sort(key=lambda reset: reset.at_h)
+        for name, acts in self.groups.items():
+            self.begins[name] = min(acts.times_h, default=0.0)
+            self.groups[name] = acts.shifted(-self.begins[name])
+        self.doses = tuple(sorted(planned.doses, key=lambda dose: dose.start_h))
+        self.infusions = tuple(sorted(planned.infusions, key=lambda event: event.at_h))
+        self.resets = tuple(sorted(planned.resets, key=lambda event: event.at_h))
 
-    def _read_line(self, item: object, keys: Keys) -> None:
-        problems = self.context.problems
+    def _read_line(self, item: object, keys: Keys) -> Acts:
         words = item if isinstance(item, dict) else {}
         if "when" in words:
-            problems.add((*keys, "when"), not_yet("when"), at_key=True)
-        elif "give" in words:
-            give = problems.check(GiveSection, keys)
+            self.waiting.append(keys)
+            return Acts()
+        section: PlannedSection | None = None
+        acts = Acts()
+        until_h = self.run.until_h
+        if "give" in words:
+            give = section = self.context.problems.check(GiveSection, keys)
             if give is not None:
-                self._give(give, keys)
+                acts = self.give(give, give.at, until_h, keys)
         elif "infuse" in words:
-            _refuse_unknown(self.context, InfuseSection, str(words["infuse"]), keys)
-            infuse = problems.check(InfuseSection, keys)
+            refuse_unknown(self.context, InfuseSection, str(words["infuse"]), keys)
+            infuse = section = self.context.problems.check(InfuseSection, keys)
             if infuse is not None:
-                self._infuse(infuse, keys)
+                acts = self.infuse(infuse, infuse.at, until_h, keys)
         elif "set" in words:
-            reset = problems.check(SetSection, keys)
+            reset = section = self.context.problems.check(SetSection, keys)
             if reset is not None:
-                self._set(reset, keys)
+                acts = self._set(reset, keys)
         else:
-            problems.add(keys, f"expected one of give, infuse and set, got {shown(list(words))}")
+            message = f"expected one of give, infuse and set, got {shown(list(words))}"
+            self.context.problems.add(keys, message)
+        if section is not None and section.as_:
+            self.groups[section.as_] = self.groups.get(section.as_, Acts()) + acts
+        return acts
 
-    def _give(self, section: GiveSection, keys: Keys) -> None:
+    def give(self, section: DoseSection, at_h: float, until_h: float, keys: Keys) -> Acts:
+        """Doses of a line that gives a drug, the first at ``at_h``, all before ``until_h``."""
         with self.context.problems.at(*keys, "give"):
             self.context.known("drugs", section.give, "drug")
             drug = self.drugs.get(section.give)
             if drug is None:
-                return
+                return Acts()
             order = Order(
                 drug=section.give,
-                at_h=section.at,
+                at_h=at_h,
                 dose=section.dose,
                 by=section.by,
                 over_h=section.over,
@@ -336,13 +353,14 @@ class Protocol:
                 times=section.times,
             )
             try:
-                self.doses += expand(
-                    order, drug.dosing, self.patient, self.run.until_h, drug.highest_a_day
-                )
+                doses = expand(order, drug.dosing, self.patient, until_h, drug.highest_a_day)
+                return Acts(doses=tuple(doses))
             except ProtocolError as error:
                 self._refuse(error, keys)
+        return Acts()
 
-    def _infuse(self, section: InfuseSection, keys: Keys) -> None:
+    def infuse(self, section: InfusionSection, at_h: float, until_h: float, keys: Keys) -> Acts:
+        """Infusions of a line that gives cells, the first at ``at_h``, all before ``until_h``."""
         problems = self.context.problems
         name = section.infuse
         with problems.at(*keys, "infuse"):
@@ -361,10 +379,11 @@ class Protocol:
                 if weight <= 0:
                     message = "expected a patient with a weight, for doses of cells are per kg"
                     raise ProtocolError("infuse", message, ("patient", "weight"))
-                for time in repeats(section.at, section.every, section.times, self.run.until_h):
-                    self.infusions.append(Infusion(time, name, tuple(cells)))
+                times = list(repeats(at_h, section.every, section.times, until_h))
+                return Acts(infusions=tuple(Infusion(time, name, tuple(cells)) for time in times))
             except ProtocolError as error:
                 self._refuse(error, keys)
+        return Acts()
 
     def _refuse_incomplete(self, wanted: list[str], per_kg: dict[str, float], keys: Keys) -> None:
         """Complain once about all numbers of cells that are neither in the line nor the donor's."""
@@ -412,12 +431,13 @@ class Protocol:
         )
         problems.add(end, message)
 
-    def _set(self, section: SetSection, keys: Keys) -> None:
+    def _set(self, section: SetSection, keys: Keys) -> Acts:
         problems = self.context.problems
         try:
             list(repeats(section.at, None, 1, self.run.until_h))
         except ProtocolError as error:
             self._refuse(error, keys)
+        resets = []
         for text, number in section.set.items():
             with problems.at(*keys, "set", text):
                 place, cells = self.context.place(text, "blood.prey")
@@ -425,4 +445,5 @@ class Protocol:
                 if compartment is not None and compartment.kind != "mixed":
                     raise WordError(f"expected a mixed compartment, '{place}' is a lattice")
                 product = parse_species(cells, self.context.vocabulary)
-                self.resets.append(Reset(section.at, place, product, number))
+                resets.append(Reset(section.at, place, product, number))
+        return Acts(resets=tuple(resets))

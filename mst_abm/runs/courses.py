@@ -1,0 +1,160 @@
+"""What every replicate of a batch is given: what was planned, and what is decided in the run.
+
+As long as nothing is decided all replicates share one plan, and levels of drugs are computed once. A
+decision gives a replicate a plan of its own, or that of others who were given the same at the same times.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mst_abm.clinic.course import DAY_H
+from mst_abm.clinic.laboratory import Laboratory
+from mst_abm.clinic.observation import Observation, day_of
+from mst_abm.clinic.protocol import Dose, Infusion, Reset, stopped
+from mst_abm.clinic.reaction import Clinician, Decision
+from mst_abm.engine.tables import Schedule
+from mst_abm.model.compile import CompiledModel
+from mst_abm.runs.timetable import given_levels, signal_inputs
+from mst_abm.scenario.definition import Scenario
+
+SAME_H = 1e-9
+Doses = tuple[Dose, ...]
+
+
+class Courses:
+    """Plans of drugs by replicate, cells that are to come in, and the clinician.
+
+    Parameters
+    ----------
+    replicates : their numbers, for the addresses of observations
+    """
+
+    def __init__(
+        self, scenario: Scenario, compiled: CompiledModel, seed: int, replicates: np.ndarray
+    ) -> None:
+        n = len(replicates)
+        self.scenario, self.compiled = scenario, compiled
+        self.plan = np.zeros(n, np.int64)
+        self.decisions: list[Decision] = []
+        self.clinician = Clinician(scenario.reactions, dict(scenario.groups), n)
+        self._observation = Observation(scenario.observables, seed, replicates)
+        self._laboratory = Laboratory(
+            scenario.observables if scenario.reactions else (),
+            compiled.species,
+            scenario.model.compartments,
+            [signal.name for signal in scenario.model.signals],
+        )
+        #: Plans: doses, and by interval the levels of signals and what drugs add to others.
+        self._doses: list[Doses] = [scenario.doses]
+        self._used = np.zeros(1, np.int64)  # plans that somebody follows
+        self._levels: list[tuple[np.ndarray, np.ndarray]] = []
+        self._edges = np.zeros(0)
+        #: What was decided and is still to come: (h, body, event), in the order of decisions.
+        self._decided: list[tuple[float, int, Infusion | Reset]] = []
+
+    # drugs
+
+    def set_edges(self, edges: np.ndarray) -> None:
+        """Compute the levels of all plans for these exchange intervals."""
+        self._edges = edges
+        self._levels = [self._computed(doses) for doses in self._doses]
+
+    def _computed(self, doses: Doses) -> tuple[np.ndarray, np.ndarray]:
+        given = given_levels(self.scenario, self.compiled.given_signals, self._edges, doses)
+        return given, signal_inputs(self.compiled, given, self._edges)
+
+    def doses(self, body: int) -> Doses:
+        """Everything a replicate is given, as far as it is decided."""
+        return self._doses[self.plan[body]]
+
+    def levels(self, body: int = 0) -> np.ndarray:
+        """Signals that no cell influences, (interval, signal, node)."""
+        return self._levels[self.plan[body]][0]
+
+    def schedule(self, begin: int, end: int) -> Schedule:
+        """Intervals [begin, end) for the engine."""
+        if len(self._used) == 1:
+            given = self._levels[self._used[0]][0][None, begin:end]
+        else:
+            given = np.stack([self._levels[p][0][begin:end] for p in self._used])
+        return Schedule(
+            edges=self._edges[begin : end + 1],
+            first_window=begin + 1,
+            given=given,
+            plan=np.searchsorted(self._used, self.plan),
+        )
+
+    def feed(self, signals: np.ndarray, interval: int) -> None:
+        """Add to signals what drugs give in an interval. Changes: signals (replicate, signal)."""
+        if len(self._used) == 1:
+            signals += self._levels[self._used[0]][1][interval]
+            return
+        for p in self._used:
+            signals[self.plan == p] += self._levels[p][1][interval]
+
+    def next_fed(self, interval: int) -> int | None:
+        """The first interval from ``interval`` on in which a drug adds to a signal."""
+        fed = [np.flatnonzero(self._levels[p][1][interval:].any(axis=1)) for p in self._used]
+        first = [int(found[0]) for found in fed if len(found)]
+        return interval + min(first) if first else None
+
+    # decisions
+
+    def next_look_h(self, time_h: float) -> list[float]:
+        """When something may come from a decision: the next day, and what is decided already."""
+        if not self.scenario.reactions:
+            return []
+        day = (day_of(time_h) + 1) * DAY_H
+        return [day, *(at for at, *_ in self._decided if at > time_h + SAME_H)]
+
+    def is_look(self, time_h: float) -> bool:
+        """Whether this is the time of day at which the reports come."""
+        is_daily = abs(time_h - day_of(time_h) * DAY_H) < SAME_H
+        return bool(self.scenario.reactions) and is_daily and time_h < self.scenario.run.until_h
+
+    def look(self, time_h: float, counts: dict[str, np.ndarray], signals: np.ndarray) -> None:
+        """Decide on what is seen now."""
+        truth = self._laboratory.read(counts, signals)
+        reports = self._observation.report(day_of(time_h), truth)
+        for decision in self.clinician.look(time_h, reports):
+            self._take(decision)
+        self._used = np.unique(self.plan)
+
+    def _take(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+        reaction, body = self.scenario.reactions[decision.reaction], decision.body
+        acts = reaction.acts.shifted(decision.time_h)
+        doses = self.doses(body) + acts.doses
+        if reaction.stops:
+            doses = stopped(doses, decision.time_h)
+            self._decided = [item for item in self._decided if item[1] != body]
+        events = (*acts.infusions, *acts.resets)
+        self._decided += [(event.at_h, body, event) for event in events]
+        if doses != self.doses(body):
+            self.plan[body] = self._plan_of(tuple(sorted(doses, key=lambda dose: dose.start_h)))
+
+    def _plan_of(self, doses: Doses) -> int:
+        """Number of the plan with these doses; one that nobody follows makes room for a new one."""
+        if doses in self._doses:
+            return self._doses.index(doses)
+        levels = self._computed(doses)
+        idle = set(range(1, len(self._doses))) - set(self.plan.tolist())
+        if idle:
+            number = min(idle)
+            self._doses[number], self._levels[number] = doses, levels
+            return number
+        self._doses.append(doses)
+        self._levels.append(levels)
+        return len(self._doses) - 1
+
+    def due(self, time_h: float) -> list[tuple[int, Infusion | Reset]]:
+        """What was decided to happen at this time: (body, event), taken off the list."""
+        now = [(body, e) for at, body, e in self._decided if abs(at - time_h) < SAME_H]
+        self._decided = [item for item in self._decided if item[0] > time_h + SAME_H]
+        return now
+
+    @property
+    def treated(self) -> np.ndarray:
+        """Bodies whose treatment goes on."""
+        return np.flatnonzero(~self.clinician.is_stopped)
