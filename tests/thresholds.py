@@ -167,8 +167,8 @@ IFNG = {"arrested": Size(1, 0.113, error=0.30)}
 #: makes it 0.331, delta = 0.0228 / 0.462.
 TREG = {"woken": Size(1, 0.049, error=0.20)}
 
-#: Clonogenic cells over 24 d from some 60: death 20 % faster leaves 42 % fewer, a replicate has an sd of 0.38 at most. Bulk,
-#: amplifying and clonogenic blasts are looked at, and all together.
+#: Clonogenic cells over 24 d from some 60: death 20 % faster leaves 42 % fewer, a replicate has an sd of 0.38 at most. Each
+#: of the four potencies is looked at.
 CLONOGENIC = {"growth": Size(4, 1.1, error=0.20)}
 
 #: Exhaustion: of cells always in touch with antigen a share p = 1 - exp(-0.05 x 10) = 0.393 in ten days; a rate 20 %
