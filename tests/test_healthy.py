@@ -15,7 +15,7 @@ from mst_abm.scenario import load_scenario
 CONFIG = Path(__file__).parent.parent / "configs" / "healthy_marrow.yaml"
 ALL_ON = ("switches.niches=on", "switches.fat_dynamics=on", "switches.treg=on")
 ANATOMY = {"sinusoid", "stroma", "endosteum"}
-#: A rule a quarter faster, in a month with twice the pace: what a shift of levels looks like.
+#: A rule that is faster, by a fifth in the controls of the year and twice in that of the month: a shift of levels.
 FASTER = "override.rules.maturing cells leave.rate={} /day"
 
 
@@ -91,7 +91,7 @@ def test_healthy_marrow_is_stationary_for_a_year():
 
 @pytest.mark.verify
 def test_a_shift_and_a_drift_of_the_healthy_marrow_are_seen():
-    """Negative controls of the year: one rate a fifth faster, and half of the stem-like cells."""
+    """Negative controls of the year: one rate a fifth faster, and stem-like cells that enter S half as often."""
     shifted = Adult(HEALTHY_YEAR, FASTER.format(0.3), days=120)
     assert "maturing" in beyond(shifted.levels(), HEALTHY_YEAR.level)
     fewer = Adult(HEALTHY_YEAR, "override.rules.stem-like cells enter S.rate=0.054 /day", days=120)
