@@ -59,7 +59,7 @@ def test_donor_progenitors_make_neutrophils_while_nobody_rejects_them():
 def test_their_share_rises_until_they_are_rejected():
     rejected = Mixed()
     assert rejected.stem[3] > DONOR_BLOOD.lasting
-    assert rejected.neutrophils.max() > DONOR_BLOOD.lasting
+    assert rejected.neutrophils.max() > DONOR_BLOOD.seen
     assert rejected.stem[28] < DONOR_BLOOD.rejected
     assert rejected.neutrophils[28] < DONOR_BLOOD.rejected
     assert any("reject donor" in rule for rule in rejected.kills)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mst_abm.clinic.chemotherapy import chemotherapy, first_course_end_h
 from mst_abm.clinic.course import Course, first_run
 from mst_abm.clinic.endpoints import ENDPOINTS, endpoints_for
+from mst_abm.clinic.given import acts_of, chemotherapy, first_course_end_h, infused_h
 from mst_abm.clinic.hazards import Fate
 from mst_abm.clinic.laboratory import Laboratory, lacking
-from mst_abm.clinic.protocol import Dose
+from mst_abm.clinic.protocol import Acts, Dose, Infusion
+from mst_abm.clinic.reaction import Decision, Reaction
 from mst_abm.model.definition import (
     Compartment,
     CountReference,
@@ -18,6 +19,7 @@ from mst_abm.model.definition import (
     Observable,
     Pattern,
     PatternTerm,
+    Product,
 )
 from mst_abm.model.species import EMPTY, Species
 from mst_abm.runs.follow_up import Samples, read_endpoints
@@ -29,7 +31,13 @@ RULES = {rule.name: rule for rule in endpoints_for((), (Hazard("end", is_fatal=T
 RULES |= {rule.name: rule for rule in ENDPOINTS}
 
 
-def course(*, death_d: float = np.nan, gvhd_d: float = np.nan, **series) -> Course:
+def course(
+    *,
+    death_d: float = np.nan,
+    gvhd_d: float = np.nan,
+    transfused_d: tuple[float, ...] = (),
+    **series,
+) -> Course:
     """One patient with these daily values."""
     rows = {key: np.asarray(values, float)[None] for key, values in series.items()}
     n = len(next(iter(series.values())))
@@ -37,7 +45,8 @@ def course(*, death_d: float = np.nan, gvhd_d: float = np.nan, **series) -> Cour
         hazard.name: Fate(hazard, np.zeros((1, n)), np.ones(1), np.array([day * 24.0]))
         for hazard, day in ((Hazard("end", is_fatal=True), death_d), (Hazard("gvhd"), gvhd_d))
     }
-    return Course(DAYS[:n], rows, END_H, (8 * 24.0,), fates, DAYS[:n], rows)
+    given = [tuple(24.0 * day for day in transfused_d)]
+    return Course(DAYS[:n], rows, np.array([END_H]), [(8 * 24.0,)], given, fates, DAYS[:n], rows)
 
 
 def value(name: str, **known) -> float:
@@ -78,6 +87,16 @@ def test_platelets_need_seven_days():
     assert value("platelet_recovery", platelets=platelets) == 13
     platelets[23] = 19.0
     assert value("platelet_recovery", platelets=platelets) == 24 - 7
+
+
+def test_given_platelets_are_no_recovery():
+    platelets = valley(10, 20, 5.0, 90.0)
+    assert value("platelet_recovery", platelets=platelets, transfused_d=(12.0,)) == 13
+    assert value("platelet_recovery", platelets=platelets, transfused_d=(12.0, 16.5)) == 24 - 7
+    assert np.isnan(value("platelet_recovery", platelets=platelets, transfused_d=(18.5,)))
+    # neutrophils are not given
+    anc = valley(8, 23, 0.1, 2.0)
+    assert value("neutrophil_recovery", anc=anc, transfused_d=(22.5,)) == 16
 
 
 def test_log_kill():
@@ -276,6 +295,38 @@ def test_the_first_course_ends_before_a_pause():
     assert first_course_end_h(doses + later + growth, drugs) == 168
     assert first_course_end_h([*doses, Dose("b", 13 * 24.0, 24.0, 1.0)], drugs) == 14 * 24
     assert first_course_end_h(growth, drugs) == 0
+
+
+def test_patients_are_given_what_was_decided():
+    """One is given a second course and platelets, one is stopped in the first, one nothing but the plan."""
+    course_of = Acts((Dose("a", 0.0, 168.0, 7.0),))
+    cells = Infusion(
+        192.0, "donor", (("blood", Product("species", "cd8", (("origin", "donor"),)), 1e9),)
+    )
+    platelets = Infusion(0.0, "platelets", (("blood", Product("species", "platelet"), 1e11),))
+    reactions = [
+        Reaction("again", (), course_of, "the same"),
+        Reaction("support", (), Acts(infusions=(platelets,)), "platelets"),
+        Reaction("end", (), Acts(), "stop", stops=True),
+    ]
+    decisions = [
+        Decision(0, 288.0, 0, ()), Decision(0, 300.0, 1, ()), Decision(1, 84.0, 2, ()),
+    ]  # fmt: skip
+    planned = course_of + Acts(infusions=(cells,))
+    given = acts_of(planned, reactions, decisions, 3)
+    assert [first_course_end_h(acts.doses, {"a"}) for acts in given] == [288 + 168, 84, 168]
+    assert given[1].doses[0].amount_mg == pytest.approx(3.5)
+    blood = [
+        ("donor_cells", PatternTerm("cd8", (("origin", ("donor",)),))),
+        ("platelets", PatternTerm("platelet")),
+    ]
+    items = [
+        Observable(name, "1", CountReference("blood", Pattern((term,), ""), "cells", 1.0))
+        for name, term in blood
+    ]
+    came = {n: [infused_h(acts.infusions, items, n) for acts in given] for n, _ in blood}
+    assert came["donor_cells"] == [(192.0,), (), (192.0,)]
+    assert came["platelets"] == [(300.0,), (), ()]
 
 
 def test_chemotherapy_is_what_kills_leukaemia():

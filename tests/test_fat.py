@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from mini_patient import SITES, cells, mini_patient, number
 from test_ifng import AT_REST
 
@@ -37,3 +38,17 @@ def test_fat_stays_where_the_marrow_is_healthy():
     # and it comes back from either side
     assert fat_after(60, round(0.7 * HEALTHY), FULL) > 0.75
     assert fat_after(60, round(1.3 * HEALTHY), FULL) < 1.27
+
+
+def test_fat_goes_as_leukaemia_grows():
+    marrow = [cells("fat", HEALTHY), cells("blast[phase=g1]", FULL)]
+    simulation = mini_patient({"marrow": marrow}, switches={"fat_dynamics": "on"})
+    found = [(FULL, HEALTHY)]
+    for day in (20, 40, 60):
+        simulation.advance(24.0 * day)
+        found.append((number(simulation, "blast"), number(simulation, "fat")))
+    grown, left = np.array(found, float).T
+    assert grown[-1] > 1.4 * FULL
+    assert (np.diff(left) < 0).all() and left[-1] < 0.5 * HEALTHY
+    # the control is a marrow as full at the start, of cells that do not grow
+    assert fat_after(60, HEALTHY, FULL) > 0.9

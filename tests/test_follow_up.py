@@ -261,3 +261,26 @@ def test_the_same_patients_alone(run: Run, tmp_path):
         for name, values in part.true_endpoints.items():
             assert np.array_equal(values, run.true_endpoints[name][3:5], equal_nan=True), name
             assert np.array_equal(part.endpoints[name], run.endpoints[name][3:5], equal_nan=True)
+
+
+def test_what_was_decided_moves_the_end_of_chemotherapy(tmp_path):
+    """A second course six days after the first belongs to it, in those patients who were given it."""
+    lines = [
+        "{at: 0 d, give: cytarabine, dose: 150 mg/m^2/day, for: 7 d, as: induction}",
+        "{at: 10 d, infuse: donor}",
+        "{when: {anc: '< 0.25e9 /L', between: [12 d, 12 d]}, give: cytarabine, dose: 150 mg/m^2/day, for: 2 d}",
+    ]
+    overrides = [*SMALL, f"protocol=[{', '.join(lines)}]", "switches.aplastic_death=off"]
+    scenario = load_scenario("configs/quickstart.yaml", overrides=overrides)
+    run_to_file(scenario, tmp_path / "run.h5", replicates=N)
+    with open_run(tmp_path / "run.h5") as run:
+        treated = {item.replicate for item in run.decisions}
+        assert 0 < len(treated) < N
+        days = [
+            lasting(list(run.reported["anc"][row]), 0.5, 3) - 7 * (row in treated)
+            for row in range(N)
+        ]
+        agree(run.endpoints["neutrophil_recovery"], days)
+        assert np.isfinite([days[row] for row in treated]).any()
+        # nobody can die: no survival to speak of
+        assert "os_time" not in run.endpoints

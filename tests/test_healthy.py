@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from thresholds import HEALTHY_MONTH, HEALTHY_YEAR, Stationary
 
-from mst_abm.clinic.endpoints import Laboratory
+from mst_abm.clinic.laboratory import Laboratory
 from mst_abm.runs.simulation import Simulation
 from mst_abm.scenario import load_scenario
 

@@ -164,3 +164,29 @@ def test_off_there_is_no_memory():
     assert not any("memory" in name for name in compiled.species_names)
     values = (("origin", "host"), ("target", "allo"), ("status", "memory"))
     assert Species("cd8", values) in Simulation(infused()).compiled.species
+
+
+def recalled_in_half_a_day(*, regulators: int = 0, drug: bool = False) -> int:
+    """Of 2,000 memory CD8 beside plenty of antigen."""
+    simulation = mini_patient(
+        {
+            "lymphoid": [
+                cells("cd8[origin=host,target=allo,status=memory]", 2000),
+                cells("treg[origin=host]", regulators, switch="treg"),
+                cells(ANTIGEN["host"], 4000),
+            ]
+        },
+        switches={"treg": "on" if regulators else "off", "hvg_nk": "off"},
+        rates={"resting T cells leave lymphoid tissue": "0 /day"},
+        patient={"weight": "62 kg", "height": "165 cm"},
+        protocol=[{"at": "0 h", "give": "calcineurin_inhibitor", "dose": "3 mg/kg"}] if drug else [],
+    )  # fmt: skip
+    simulation.advance("12 h")
+    return events(simulation, "host memory is recalled")
+
+
+def test_regulatory_cells_and_calcineurin_inhibitors_hold_back_recall():
+    free = recalled_in_half_a_day()
+    assert free > 800  # 1.5 a day
+    assert 0.4 * free < recalled_in_half_a_day(regulators=600) < 0.65 * free
+    assert recalled_in_half_a_day(drug=True) < 0.25 * free

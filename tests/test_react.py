@@ -112,6 +112,20 @@ def test_stops_on_edges(busy: Simulation) -> None:
     assert stopped.decisions == busy.decisions
 
 
+def test_in_tiles_too() -> None:
+    """A lattice in tiles: with two threads, and alone or among others."""
+    spaces = "compartments: {blood: {mixed: {}, stands_for: 1 mm^3}}"
+    lattice = "marrow: {lattice: {shape: [16, 16, 16], neighbours: 6}}"
+    text = BUSY.replace(spaces, f"compartments: {{blood: {{mixed: {{}}}}, {lattice}}}")
+    text = text.replace("initial: {blood", "initial: {marrow").replace("of: blood", "of: marrow")
+    text = text.replace("relative_to: 1e9 /L", "relative_to: 1 cell")
+    text = text.replace("run: {", "run: {mode: tiled, tile: 8, ")
+    whole = run(text, 4)
+    assert whole.tiled is not None and len({d.body for d in whole.decisions}) > 1
+    assert run(text, 4, threads=2).digest() == whole.digest()
+    assert run(text, 1, first_replicate=2).digest(0) == whole.digest(2)
+
+
 def test_what_is_decided_is_done_as_what_is_planned() -> None:
     """A condition that holds from day 2 on, or the same acts at that time in the plan."""
     acts = "give: drug_a, dose: 7 mg, over: 5 h"
@@ -139,6 +153,20 @@ def test_what_is_decided_is_done_as_what_is_planned() -> None:
         3,
     )
     assert later.digest() != planned.digest()
+
+
+def test_cells_decided_beside_cells_planned_have_draws_of_their_own() -> None:
+    """Half a cell is rounded at random: by other draws for each infusion of the same time."""
+    n = 24
+    rule = '  - {{when: {{count: "{}", between: [2 d, 2 d]}}, infuse: donor, cd3_per_kg: 0.55}}\n'
+    at = "  - {at: 2 d, infuse: donor, cd3_per_kg: 0.55}\n"
+    one_of_each = run(WORLD + at + rule.format("> 0 /L") * 2, n)
+    all_planned = run(WORLD + at * 3 + rule.format("< 1 /L") * 2, n)
+    assert one_of_each.digest() == all_planned.digest()
+    killers = one_of_each.compiled.species_names.index("killer[origin=donor]")
+    came = one_of_each.received[:, 0, killers] - 50
+    # three coins, not one coin three times
+    assert set(came.tolist()) == {15, 16, 17, 18}
 
 
 def test_who_does_not_meet_the_condition_is_treated_as_planned(busy: Simulation) -> None:
@@ -243,6 +271,22 @@ def test_a_stop_ends_the_treatment_of_that_patient_alone() -> None:
     for body in range(12):
         last = sim.courses.doses(body)[-1]
         assert (last.duration_h, last.amount_mg) == ((24, 10) if body in stopped else (96, 40))
+        assert (sim.received[body, 0, killers] == 50) == (body in stopped)
+
+
+def test_a_stop_takes_back_what_was_decided() -> None:
+    text = (
+        WORLD
+        + '  - {when: {count: "> 0 /L", after: 1 d}, give: drug_a, dose: 1 mg, over: 1 h, '
+        + "then: {after: 95 h, infuse: donor, cd3_per_kg: 9}}\n"
+        + '  - {when: {blasts: "< 41 %", between: [3 d, 3 d]}, stop: response}\n'
+    )
+    sim = Simulation(read(text), replicates=12, seed=seed_of(1))
+    sim.advance(144.0)
+    stopped = followed(sim, 1)
+    assert 0 < len(stopped) < 12
+    killers = sim.compiled.species_names.index("killer[origin=donor]")
+    for body in range(12):
         assert (sim.received[body, 0, killers] == 50) == (body in stopped)
 
 

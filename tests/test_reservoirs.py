@@ -19,6 +19,7 @@ from worlds import column, lattice, mixed, pictures, rule, started, world
 
 import mst_abm
 from mst_abm.report.check import check_text
+from mst_abm.report.figure import draw
 from mst_abm.report.summary import summary
 from mst_abm.runs.reservoirs import Reservoirs
 from mst_abm.runs.simulation import Simulation
@@ -463,6 +464,24 @@ def test_others_feel_it_at_rate_times_share(name: str) -> None:
         assert abs(z(difference, 0.0, 0.09 * events.mean())) < size.z
 
 
+def test_signals_count_cells_and_events_of_reservoirs() -> None:
+    """Cells of the body that feed a signal, and their deaths, count the same wherever they are."""
+    scenario = world(
+        [rule("die", "x", 0.1)], {"box": body_of(8, 0.01)}, {"box": [{"cells": "x", "number": 15.0}]},
+        types={"x": {}}, until=10.0, exchange=0.05, reservoirs=reserve(probes=1),
+        signals={
+            "dead": {"yields": [{"event": "rule 0", "amount": 1, "relative_to": "1 cell"}], "source": "p"},
+            "lived": {"yields": [{"of": "box.x", "rate": "1 /h", "relative_to": "1 cell"}], "source": "p"},
+        },
+    )  # fmt: skip
+    simulation = started(scenario, 3)
+    simulation.advance(10.0)
+    alive = held(simulation)
+    dead, lived = simulation.signals.T
+    assert np.allclose(dead, 1500.0 - alive) and np.all(dead > 800)
+    assert np.allclose(lived, dead / 0.1, rtol=0.2)
+
+
 def test_counters_go_with_the_cells() -> None:
     """Cells may divide three times; then they stop, whoever counts them."""
     rules = [
@@ -539,6 +558,8 @@ def test_the_file_accounts_for_every_cell(tmp_path: Path) -> None:
         body = run.body_cells(0)
         assert np.allclose(body, (counts[:, :, 1:].sum(2) / SHARE + apart.sum(2)))
         assert "rare: back in the sample" in summary(run)
+        draw(run, tmp_path / "run.png")
+    assert (tmp_path / "run.png").stat().st_size > 0
 
 
 def test_check_says_it_in_english() -> None:
@@ -562,8 +583,8 @@ def test_residual_leukaemia_is_never_reported_as_gone(tmp_path: Path) -> None:
         blasts = run.observed["blast_cells"]
         assert run.counts_by("marrow", "type")[("blast",)][0, -1] == 0
         assert run.held("marrow")[0, -1].sum() > 0 and blasts[0, -1] > 0.0
-        assert np.isfinite(run.endpoints["leukaemia_log_kill"]).all()
-        assert run.endpoints["leukaemia_log_kill"][0] > 4.0
+        assert np.isfinite(run.true_endpoints["leukaemia_log_kill"]).all()
+        assert run.true_endpoints["leukaemia_log_kill"][0] > 4.0
         assert run.observed["marrow_blasts"][0, -1] > 0.0
         assert "residual_leukaemia: below patch resolution" in summary(run)
 

@@ -167,8 +167,8 @@ IFNG = {"arrested": Size(1, 0.113, error=0.30)}
 #: makes it 0.331, delta = 0.0228 / 0.462.
 TREG = {"woken": Size(1, 0.049, error=0.20)}
 
-#: Clonogenic cells over 24 d from some 60: death 20 % faster leaves 42 % fewer, a replicate has an sd of 0.38 at most. Bulk,
-#: amplifying and clonogenic blasts are looked at, and all together.
+#: Clonogenic cells over 24 d from some 60: death 20 % faster leaves 42 % fewer, a replicate has an sd of 0.38 at most. Each
+#: of the four potencies is looked at.
 CLONOGENIC = {"growth": Size(4, 1.1, error=0.20)}
 
 #: Exhaustion: of cells always in touch with antigen a share p = 1 - exp(-0.05 x 10) = 0.393 in ten days; a rate 20 %
@@ -255,15 +255,20 @@ CYTOKINES = Release(4, 1.0, 1.6, earliest_h=10, latest_h=18, alike=0.25)
 
 @dataclass(frozen=True)
 class Shares:
-    """Donor shares of stem-like cells and neutrophils after four weeks: at least, if tolerated; at most, if rejected."""
+    """Donor shares of stem-like cells and neutrophils after four weeks: at least, if tolerated; at most, if rejected.
+
+    ``seen``: least share of neutrophils on the way, if rejected.
+    """
 
     replicates: int
     lasting: float
     rejected: float
+    seen: float
 
 
-#: The graft holds about half of the stem-like cells, each of four bodies some forty; shares of a mean have an sd of 0.05.
-DONOR_BLOOD = Shares(4, lasting=0.25, rejected=0.2)
+#: The graft holds about half of the stem-like cells, each of twelve bodies some forty; shares of a mean have an sd of 0.03. Rejected
+#: ones are half gone on day 10, when the first neutrophils appear: a fifth of these at most are theirs.
+DONOR_BLOOD = Shares(12, lasting=0.25, rejected=0.1, seen=0.1)
 
 
 @dataclass(frozen=True)

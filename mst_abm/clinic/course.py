@@ -6,16 +6,18 @@ not a number, and no condition holds for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from mst_abm.clinic.hazards import Fate
+from mst_abm.clinic.observation import DAY_H, latest
 
-DAY_H = 24.0
 NEVER = np.nan
+#: Given platelets count as the patient's own no earlier than this.
+SUPPORT_H = 7 * DAY_H
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,17 @@ class Course:
     ----------
     times_h : (sample,), increasing
     series : (replicate, sample) of every observable
-    chemotherapy_end_h : of the first course
-    infusions_h : of donor cells
+    chemotherapy_end_h : (replicate,) end of the first course
+    infusions_h, transfusions_h : by replicate, when cells of the donor, and platelets, were given
     fates : what befell the patients, by hazard
     fine_times_h, fine : the same series as of `series`, those that are also known between samples
     """
 
     times_h: np.ndarray
     series: Mapping[str, np.ndarray]
-    chemotherapy_end_h: float = 0.0
-    infusions_h: tuple[float, ...] = ()
+    chemotherapy_end_h: np.ndarray
+    infusions_h: Sequence[Sequence[float]]
+    transfusions_h: Sequence[Sequence[float]]
     fates: Mapping[str, Fate] = field(default_factory=dict)
     fine_times_h: np.ndarray = field(default_factory=lambda: np.zeros(0))
     fine: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -96,9 +99,24 @@ def recovery_days(course: Course, name: str, level: float, run: int) -> np.ndarr
     series = course[name]
     is_low = series < level
     after = np.arange(series.shape[1]) > is_low.argmax(axis=1)[:, None]
-    start = first_run((series >= level) & after, run)
+    is_met = (series >= level) & after
+    if name == "platelets":
+        is_met &= ~_is_supported(course)
+    start = first_run(is_met, run)
     day = (course.times_h[start] - course.chemotherapy_end_h) / DAY_H
     return np.where((start >= 0) & is_low.any(axis=1), day, NEVER)
+
+
+def _is_supported(course: Course) -> np.ndarray:
+    """(replicate, sample): platelets were given in the week before."""
+    return np.array(
+        [
+            np.any([(course.times_h >= at) & (course.times_h < at + SUPPORT_H) for at in given], 0)
+            if given
+            else np.zeros(len(course.times_h), bool)
+            for given in course.transfusions_h
+        ]
+    )
 
 
 def lowest(values: np.ndarray) -> np.ndarray:
@@ -119,10 +137,4 @@ def _extreme(values: np.ndarray, reduce: Callable[..., np.ndarray], neutral: flo
 
 def last(values: np.ndarray) -> np.ndarray:
     """(replicate,) last value measured; not a number if none was."""
-    return held(values)[:, -1]
-
-
-def held(values: np.ndarray) -> np.ndarray:
-    """The series with every gap filled by the last value measured before it."""
-    places = np.where(np.isnan(values), 0, np.arange(values.shape[1]))
-    return np.take_along_axis(values, np.maximum.accumulate(places, axis=1), axis=1)
+    return latest(values)[:, -1]

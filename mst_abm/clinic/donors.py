@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mst_abm.clinic.course import NEVER, Course, held, highest
+from mst_abm.clinic.course import NEVER, Course, highest
+from mst_abm.clinic.observation import latest
 
 #: Smallest donor share that an assay tells from none: short tandem repeats, real-time PCR.
 ASSAYS = {"str": 1e-2, "pcr": 1e-4}
@@ -36,7 +37,7 @@ def release_hours(course: Course, *, is_end: bool) -> np.ndarray:
     found = np.full(len(is_high), NEVER)
     for row, high in enumerate(is_high):
         onset = high.argmax()
-        before = [at for at in course.infusions_h if at <= times[onset]]
+        before = [at for at in course.infusions_h[row] if at <= times[onset]]
         if not high.any() or not before:
             continue
         ends = np.flatnonzero(~high & (np.arange(len(high)) > onset))
@@ -49,4 +50,4 @@ def release_hours(course: Course, *, is_end: bool) -> np.ndarray:
 
 def days_above(course: Course, name: str, limit: float) -> np.ndarray:
     """Days on which an assay with this limit sees the share."""
-    return course.days(held(course[name]) >= limit)
+    return course.days(latest(course[name]) >= limit)

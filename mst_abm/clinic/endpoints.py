@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from mst_abm.clinic import response
-from mst_abm.clinic.course import DAY_H, Course, highest, last, lowest, recovery_days
+from mst_abm.clinic.course import Course, highest, last, lowest, recovery_days
 from mst_abm.clinic.donors import (
     ASSAYS,
     days_above,
@@ -21,10 +21,8 @@ from mst_abm.clinic.donors import (
     share_falls_day,
 )
 from mst_abm.clinic.hazards import grade, probability
-from mst_abm.clinic.laboratory import Laboratory
+from mst_abm.clinic.observation import DAY_H
 from mst_abm.model.definition import Hazard, Observable
-
-__all__ = ["ENDPOINTS", "FINE", "EndpointRule", "Laboratory", "endpoints_for", "evaluate"]
 
 # First of 3 days with ANC >= 0.5e9/L, first of 7 with platelets >= 20e9/L.
 ANC_RECOVERED, ANC_DAYS = 0.5, 3
@@ -75,7 +73,7 @@ _COUNTS = (
         partial(recovery_days, name="anc", level=ANC_RECOVERED, run=ANC_DAYS),
     ),
     EndpointRule(
-        "platelet_nadir", "1e9/L", "lowest daily count, no transfusions", ("platelets",),
+        "platelet_nadir", "1e9/L", "lowest daily count, given ones included", ("platelets",),
         lambda c: lowest(c["platelets"]),
     ),
     EndpointRule(

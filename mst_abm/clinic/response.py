@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mst_abm.clinic.course import DAY_H, NEVER, Course, first_run, held, last
+from mst_abm.clinic.course import NEVER, Course, first_run, last
+from mst_abm.clinic.observation import DAY_H, latest
 
 REMISSION_BLASTS, REMISSION_ANC, REMISSION_PLATELETS = 0.05, 1.0, 100.0
 # Counts still fall for some days after chemotherapy: before this they are no recovery.
@@ -94,7 +95,7 @@ def overall_event(course: Course) -> np.ndarray:
 def good_days(course: Course) -> np.ndarray:
     """Days without leukaemia in the last marrow, low counts, graft-versus-host disease or cytokine release."""
     is_good = (
-        (held(course["marrow_blasts"]) < REMISSION_BLASTS)
+        (latest(course["marrow_blasts"]) < REMISSION_BLASTS)
         & (course["anc"] >= LOW_ANC)
         & (course["platelets"] >= LOW_PLATELETS)
     )
@@ -106,5 +107,5 @@ def good_days(course: Course) -> np.ndarray:
 
 
 def _has_few_blasts(course: Course) -> np.ndarray:
-    is_late = course.times_h >= course.chemotherapy_end_h + RESPONSE_FROM_H
+    is_late = course.times_h >= course.chemotherapy_end_h[:, None] + RESPONSE_FROM_H
     return (course["marrow_blasts"] < REMISSION_BLASTS) & is_late

@@ -95,7 +95,7 @@ def room_at(tab, geo, grid, tile, path, local, placement, push, u):
 
 
 @kernel
-def meetings_at(tab, geo, grid, tile, outlook, local):
+def meetings_at(tab, geo, lat, body, grid, tile, outlook, local, r, k):
     """Cells near a place that act on a cell there, each by its own local modifiers; or on which it acts."""
     keep_apart()
     x, y, z = locate(tile, local)
@@ -113,13 +113,11 @@ def meetings_at(tab, geo, grid, tile, outlook, local):
         if first == last or outlook.kind == ACTS:
             total += 1.0
             continue
-        beyond = other - tile.first
-        if 0 <= beyond < tile.n:
-            counters = tile.counters[other] if tab.has_counters else np.uint16(0)
-            total += acceptance(tab, geo, grid, tile, first, last, beyond, counters)
-        else:
-            # in another tile: its surroundings are taken to be those of the probe
-            total += acceptance(tab, geo, grid, tile, first, last, local, np.uint16(0))
+        m = tile.compartment
+        i = tile_of(geo, grid, other)
+        there = pin(view_tile(tab, geo, lat, body.counts[r, m], body.tally[r], r, k, i))
+        counters = tile.counters[other] if tab.has_counters else np.uint16(0)
+        total += acceptance(tab, geo, grid, there, first, last, other - there.first, counters)
     if total > 0.0 and outlook.kind == ACTS and first < last:
         counters = np.uint16(outlook.counters)
         total *= acceptance(tab, geo, grid, tile, first, last, local, counters)
@@ -151,7 +149,9 @@ def look_on_lattice(tab, geo, lat, body, res, held, values, r, c, u):
                 continue
             if kind == SUFFERS or kind == ACTS:
                 if body.counts[r, m, outlook.other] > 0:
-                    values[i] += meetings_at(tab, geo, grid, tile, outlook, local) / n
+                    values[i] += (
+                        meetings_at(tab, geo, lat, body, grid, tile, outlook, local, r, k) / n
+                    )
                 continue
             p = 1.0
             if outlook.modifier_first < outlook.modifier_last:

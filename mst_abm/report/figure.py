@@ -60,6 +60,7 @@ def draw(run: Run, path: str | os.PathLike[str]) -> None:
     panels = [
         *_observed_panels(run),
         *_cell_panels(run),
+        *_reservoir_panels(run),
         *_signal_panels(run),
         *_event_panels(run),
         *_images(run),
@@ -149,6 +150,16 @@ def _observed_panels(run: Run) -> list[Panel]:
         partial(_draw_levels, run=run, names=names, courses=courses, times_h=days,
                 title="as a laboratory reports", unit=unit)
         for names, unit in parts
+    ]  # fmt: skip
+
+
+def _reservoir_panels(run: Run) -> list[Panel]:
+    """Classes that have a reservoir: cells of the body, in the sample or not."""
+    courses = {str(n): run.body_cells(i) for i, n in enumerate(run.reservoirs.get("reservoir", ()))}
+    return [
+        partial(_draw_levels, run=run, names=part, courses=courses, times_h=run.times_h,
+                title="rare classes, in the sample or in reservoirs", unit="cells of the body")
+        for part in _parts(list(courses), list(courses))
     ]  # fmt: skip
 
 

@@ -253,7 +253,10 @@ def _reached(values: np.ndarray, unit: str) -> str:
     reached = values[~np.isnan(values)]
     if not len(reached):
         return "not reached"
-    text = f"{_median(reached)}{'' if unit in ('', '1') else f' {unit}'}"
+    is_endless = np.isinf(np.median(reached))
+    text = (
+        "infinite" if is_endless else f"{_median(reached)}{'' if unit in ('', '1') else f' {unit}'}"
+    )
     return text + f" ({len(reached)} of {len(values)})" * (len(reached) < len(values))
 
 

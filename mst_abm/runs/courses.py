@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mst_abm.clinic.course import DAY_H
 from mst_abm.clinic.laboratory import Laboratory
-from mst_abm.clinic.observation import Observation, day_of
+from mst_abm.clinic.observation import DAY_H, Observation, day_of
 from mst_abm.clinic.protocol import Dose, Infusion, Reset, stopped
 from mst_abm.clinic.reaction import Clinician, Decision
 from mst_abm.engine.tables import Schedule

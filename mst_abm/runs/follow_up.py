@@ -6,18 +6,21 @@ and from the truth, by the same rules.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mst_abm.clinic.chemotherapy import chemotherapy, first_course_end_h
-from mst_abm.clinic.course import DAY_H, Course
+from mst_abm.clinic.course import Course
 from mst_abm.clinic.draws import uniforms
 from mst_abm.clinic.endpoints import FINE, endpoints_for, evaluate
+from mst_abm.clinic.given import acts_of, chemotherapy, first_course_end_h, infused_h
 from mst_abm.clinic.hazards import befall
 from mst_abm.clinic.laboratory import Laboratory, lacking
-from mst_abm.clinic.observation import Observation, day_of
+from mst_abm.clinic.observation import DAY_H, Observation, day_of
+from mst_abm.clinic.protocol import Acts
+from mst_abm.clinic.reaction import Decision
 from mst_abm.records.schema import Observed
 
 if TYPE_CHECKING:
@@ -50,9 +53,14 @@ class Results:
 
 
 def read_endpoints(
-    scenario: Scenario, samples: Samples, *, seed: int, replicates: np.ndarray
+    scenario: Scenario,
+    samples: Samples,
+    *,
+    seed: int,
+    replicates: np.ndarray,
+    decisions: Sequence[Decision] = (),
 ) -> Results:
-    """Endpoints and laboratory series from what was read off a run."""
+    """Endpoints and laboratory series from what was read off a run, and what was decided in it."""
     if not samples.daily:
         return Results({}, {}, None)
     times_h, truth = _stacked(samples.daily)
@@ -61,9 +69,16 @@ def read_endpoints(
     # a level of nothing is a level: without exposure nobody falls ill
     levels = {item.name for item in scenario.observables if item.signal}
     absent = lacking(truth) - levels
-    true_course = _course(scenario, times_h, truth, absent, seed, replicates)
+    present = {name: values for name, values in truth.items() if name not in absent}
+    fates = befall(
+        [h for h in scenario.model.hazards if set(present).issuperset(h.needs)],
+        times_h,
+        present,
+        lambda name: uniforms(seed, replicates, name),
+    )
+    true_course = _course(scenario, times_h, present, decisions, len(replicates))
     fine_times_h, fine = _stacked(samples.fine)
-    true_course = replace(true_course, fine_times_h=fine_times_h, fine=fine)
+    true_course = replace(true_course, fates=fates, fine_times_h=fine_times_h, fine=fine)
     seen = {name: values for name, values in reported.items() if name not in absent}
     course = replace(true_course, series=seen, fine_times_h=times_h, fine=seen)
     rules = endpoints_for(scenario.observables, scenario.model.hazards)
@@ -74,26 +89,24 @@ def read_endpoints(
 def _course(
     scenario: Scenario,
     times_h: np.ndarray,
-    truth: dict[str, np.ndarray],
-    absent: set[str],
-    seed: int,
-    replicates: np.ndarray,
+    series: dict[str, np.ndarray],
+    decisions: Sequence[Decision],
+    n: int,
 ) -> Course:
-    """The true course of the patients; what befell them follows from the truth alone."""
-    present = {name: values for name, values in truth.items() if name not in absent}
+    """The patients' course with what each of them was given."""
+    planned = Acts(scenario.doses, scenario.infusions)
+    given = acts_of(planned, scenario.reactions, decisions, n)
     drugs = chemotherapy(scenario.model, scenario.observables)
-    fates = befall(
-        [h for h in scenario.model.hazards if set(present).issuperset(h.needs)],
-        times_h,
-        present,
-        lambda name: uniforms(seed, replicates, name),
-    )
+
+    def came(name: str) -> list[tuple[float, ...]]:
+        return [infused_h(acts.infusions, scenario.observables, name) for acts in given]
+
     return Course(
         times_h=times_h,
-        series=present,
-        chemotherapy_end_h=first_course_end_h(scenario.doses, drugs),
-        infusions_h=tuple(infusion.at_h for infusion in scenario.infusions),
-        fates=fates,
+        series=series,
+        chemotherapy_end_h=np.array([first_course_end_h(acts.doses, drugs) for acts in given]),
+        infusions_h=came("donor_cells"),
+        transfusions_h=came("platelets"),
     )
 
 

@@ -203,6 +203,13 @@ class Reservoirs:
         """Events of the whole body in reservoirs since the start: int64 (replicate, channel)."""
         return self.held.tally.copy()
 
+    @property
+    def sampled_events(self) -> np.ndarray:
+        """What a sample would show of the events in reservoirs: float64 (replicate, channel)."""
+        compiled = self.simulation.compiled
+        shares = {c.name: c.share for c in compiled.model.compartments}
+        return self.held.tally * np.array([shares[t.compartment] for t in compiled.tallies])
+
     def digest(self, r: int, body: str) -> str:
         """Hash of a body, its reservoirs included."""
         if not self.declared:

@@ -266,17 +266,22 @@ class Simulation:
             most = 1 if is_watched else WINDOWS_PER_CALL
             stop = min(self._next_event(), at, self._interval + most)
             self.courses.feed(self.state.body.signals, self._interval)
-            self.reservoirs.begin(self._interval + 1)
             levels = self._spread_fields()
-            before = self.state.body.tally.copy() if self._yields.any() else None
+            self.reservoirs.begin(self._interval + 1)
+            before = self._booked() if self._yields.any() else None
             self._run_windows(self._interval, stop)
+            self.reservoirs.end(self._interval + 1, *self._edges[stop - 1 : stop + 1])
             self.state.levels = levels
             if before is not None:
-                self._feed_signals(self.state.body.tally - before)
-            self.reservoirs.end(self._interval + 1, *self._edges[stop - 1 : stop + 1])
+                self._feed_signals(self._booked() - before)
             self._interval = stop
             self.time_h = float(self._edges[stop])
             self._apply_events()
+
+    def _booked(self) -> np.ndarray:
+        """Events of the sample since the start, (replicate, channel), and as many as reservoirs stand for."""
+        events = self.state.body.tally.copy()
+        return events + self.reservoirs.sampled_events if self.reservoirs else events
 
     def _spread_fields(self) -> tuple[np.ndarray, ...]:
         """Fields through the coming interval; their levels at its end."""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mst_abm.clinic.course import DAY_H
 from mst_abm.clinic.endpoints import endpoints_for
 from mst_abm.clinic.laboratory import Laboratory
+from mst_abm.clinic.observation import DAY_H
 from mst_abm.clinic.reaction import looked_at
 from mst_abm.model.definition import Observable
 from mst_abm.model.english import count_assumptions
@@ -115,7 +115,13 @@ def run_to_file(
                 n_cells = sum(int(counts[:, 1:].sum()) for counts in sim.counts.values())
                 seconds = time.monotonic() - started
                 progress(Progress(time_h, until_h, n_cells, int(sim.tally.sum()), seconds))
-        results = read_endpoints(scenario, samples, seed=header.seed, replicates=header.replicates)
+        results = read_endpoints(
+            scenario,
+            samples,
+            seed=header.seed,
+            replicates=header.replicates,
+            decisions=sim.decisions if scenario.reactions else (),
+        )
         writer.finish(
             endpoints=results.reported,
             true_endpoints=results.true,
