@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -206,9 +207,13 @@ class Reservoirs:
     @property
     def sampled_events(self) -> np.ndarray:
         """What a sample would show of the events in reservoirs: float64 (replicate, channel)."""
+        return self.held.tally * self._shares
+
+    @cached_property
+    def _shares(self) -> np.ndarray:
         compiled = self.simulation.compiled
         shares = {c.name: c.share for c in compiled.model.compartments}
-        return self.held.tally * np.array([shares[t.compartment] for t in compiled.tallies])
+        return np.array([shares[t.compartment] for t in compiled.tallies])
 
     def digest(self, r: int, body: str) -> str:
         """Hash of a body, its reservoirs included."""

@@ -262,13 +262,13 @@ class Simulation:
             self._edges = np.insert(self._edges, at, goal)
             self.courses.set_edges(self._edges)
         while self._interval < at:
-            is_watched = bool(self.reservoirs or self._fields) or self._yields.any()
+            is_watched = bool(self.reservoirs or self._fields or self._yields)
             most = 1 if is_watched else WINDOWS_PER_CALL
             stop = min(self._next_event(), at, self._interval + most)
             self.courses.feed(self.state.body.signals, self._interval)
             levels = self._spread_fields()
             self.reservoirs.begin(self._interval + 1)
-            before = self._booked() if self._yields.any() else None
+            before = self._booked() if self._yields else None
             self._run_windows(self._interval, stop)
             self.reservoirs.end(self._interval + 1, *self._edges[stop - 1 : stop + 1])
             self.state.levels = levels
@@ -295,8 +295,7 @@ class Simulation:
 
         One channel after another, so that a body's sum does not hang on how many are in the batch.
         """
-        for channel, signal in np.argwhere(self._yields):
-            amount = self._yields[channel, signal]
+        for channel, signal, amount in self._yields:
             self.state.body.signals[:, signal] += amount * events[:, channel]
 
     def _next_event(self) -> int:

@@ -133,13 +133,8 @@ def _metabolite(
     return result
 
 
-def event_yields(compiled: CompiledModel) -> np.ndarray:
-    """What one simulated event adds to each signal.
-
-    Returns
-    -------
-    float64, shape (tallies, signals)
-    """
+def event_yields(compiled: CompiledModel) -> list[tuple[int, int, float]]:
+    """What one simulated event of a tally adds to a signal: (tally, signal, amount), in that order."""
     places = {c.name: i for i, c in enumerate(compiled.model.compartments)}
     gained = np.zeros((len(compiled.tallies), len(compiled.model.signals)))
     for i, signal in enumerate(compiled.model.signals):
@@ -151,7 +146,7 @@ def event_yields(compiled: CompiledModel) -> np.ndarray:
                 if source.pattern is not None and source.compartment == tally.compartment:
                     number = _lost(compiled, tally, place, source.pattern)
                 gained[t, i] += number * source.amount / source.relative_to / share
-    return gained
+    return [(int(t), int(i), float(gained[t, i])) for t, i in np.argwhere(gained)]
 
 
 def _lost(compiled: CompiledModel, tally: Tally, place: int, pattern: Pattern) -> int:
