@@ -2,7 +2,7 @@
 
     python -m studies.host_and_dose [--quick] [--workers 2] [--out out/host_and_dose]
 
-For each point the patients of configs/trials/elderly_aml.yaml, with donor cells on day 8: how often are the cells rejected, how
+For each point the patients of configs/trials/one_population.yaml, with donor cells on day 8: how often are the cells rejected, how
 often is there graft-versus-host disease, how often remission. Microtransplantation (a tenth of host T cells left) and
 transplantation (a hundredth and less) must come out as two regions.
 """
@@ -42,7 +42,7 @@ OUTCOMES = {
 
 def plan(patients: int) -> Trial:
     """One arm for every point of the map."""
-    base = load_trial(ROOT / "configs" / "trials" / "elderly_aml.yaml")
+    base = load_trial(ROOT / "configs" / "trials" / "one_population.yaml")
     small = next(arm for arm in base.arms if arm.name == "microtransplantation")
     arms = []
     for left in LEFT:

@@ -177,7 +177,7 @@ cohort:
     - {name: speed, lognormal: {sd_log: 0.4}, times: ["rules.killer kills.rate"], source: test}
 arms:
   usual: {scenario: dish.yaml}
-  none: {scenario: dish.yaml, set: {initial.box.killer: 0}}
+  none: {like: usual, set: {initial.box.killer: 0}}
 readings:
   prey_left: {of: blast_cells, at: 2 d, over: {of: blast_cells, at: 0 d}, log10: yes}
 targets:
@@ -246,6 +246,8 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(dish):
         ("arm: usual", "arm: usuall", "did you mean 'usual'"),
         ("lognormal", "lognormall", "lognormal"),
         ("scenario: dish.yaml}", "scenario: fish.yaml}", "no such file"),
+        ("like: usual", "like: usuall", "did you mean 'usual'"),
+        ("like: usual, ", "", "missing 'scenario'"),
         ("low: 0, high: 5", "value: 2", "expected either 'of'"),
         ("sd_log: 0.4", "sd_log: -1", "sd_log"),
         ("at: 2 d", "to: 2 d, at: 2 d", "either 'at' or 'from'"),

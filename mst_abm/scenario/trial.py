@@ -15,7 +15,7 @@ from mst_abm.clinic.targets import Target
 from mst_abm.errors import Problem, ScenarioError, did_you_mean
 from mst_abm.scenario.document import inline, read_file
 from mst_abm.scenario.merging import find_file
-from mst_abm.scenario.problems import Problems, WordError
+from mst_abm.scenario.problems import Problems
 from mst_abm.scenario.schema import Class, Section, Switch, Time, Word
 
 KINDS = ("normal", "lognormal", "uniform", "choice")
@@ -61,7 +61,8 @@ class CohortSection(Section):
 
 
 class ArmSection(Section):
-    scenario: Word
+    like: Word | None = Field(None, description="an arm above, of which scenario and set hold too")
+    scenario: Word | None = None
     set: dict[str, Any] = Field({})
 
 
@@ -171,16 +172,26 @@ def load_trial(path: str | Path) -> Trial:
 
 
 def _read_arms(section: TrialSection, problems: Problems, folder: Path) -> list[Arm]:
-    arms = []
+    arms: dict[str, tuple[str, dict[str, Any]]] = {}
     for name, arm in section.arms.items():
-        try:
-            file = find_file(arm.scenario, folder)
-        except WordError as error:
-            problems.add(("arms", name, "scenario"), str(error))
+        scenario, settings = "", {}
+        if arm.like is not None:
+            if arm.like not in arms:
+                message = f"expected an arm above, got '{arm.like}'{did_you_mean(arm.like, arms)}"
+                problems.add(("arms", name, "like"), message)
+                continue
+            scenario, settings = arms[arm.like]
+        scenario = arm.scenario or scenario
+        if not scenario:
+            problems.add(("arms", name), "missing 'scenario'; expected the path of a scenario")
             continue
-        overrides = tuple(f"{key}={inline(value)}" for key, value in arm.set.items())
-        arms.append(Arm(name, file, overrides))
-    return arms
+        arms[name] = scenario, settings | arm.set
+    found = []
+    for name, (scenario, settings) in arms.items():
+        with problems.at("arms", name, "scenario"):
+            file = find_file(scenario, folder)
+            found.append(Arm(name, file, tuple(f"{k}={inline(v)}" for k, v in settings.items())))
+    return found
 
 
 def _read_parameters(section: CohortSection, problems: Problems) -> list[Parameter]:
