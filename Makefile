@@ -8,7 +8,7 @@ TEST_STAMP := $(VENV)/.installed-test
 VERIFY_STAMP := $(VENV)/.installed-verify
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run test bench verify mutants lint clean
+.PHONY: run test bench verify mutants trial studies lint clean
 
 run: $(STAMP)
 	mkdir -p out
@@ -26,6 +26,15 @@ verify: $(VERIFY_STAMP)
 
 mutants: $(TEST_STAMP)
 	$(BIN)/python tests/mutants.py
+
+# virtual patients of all protocols beside what trials saw: the table of docs/calibration.md (half an hour on two cores)
+trial: $(STAMP)
+	$(BIN)/mst-abm trial configs/trials/one_population.yaml --workers 2 -o out/one_population
+
+# figures of docs/studies.md (half an hour on two cores)
+studies: $(STAMP)
+	$(BIN)/python -m studies.patches --workers 2
+	$(BIN)/python -m studies.host_and_dose --workers 2
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
