@@ -226,6 +226,12 @@ def test_run_again_a_trial_does_only_what_is_missing(dish):
     assert (dish / "out" / TABLE).read_bytes() == table
 
 
+def test_an_arm_may_have_fewer_patients(dish):
+    (dish / "trial.yaml").write_text(TRIAL.replace("{like: usual,", "{like: usual, patients: 2,"))
+    found = run_trial(load_trial(dish / "trial.yaml"), dish / "out")
+    assert [len(found[arm]["prey_left"]) for arm in ("usual", "none")] == [3, 2]
+
+
 def test_a_changed_scenario_is_run_anew(dish):
     trial = load_trial(dish / "trial.yaml")
     run_trial(trial, dish / "out", patients=1, arms=("usual",))

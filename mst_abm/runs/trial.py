@@ -56,7 +56,7 @@ def run_trial(
 
     Parameters
     ----------
-    patients : how many, from the first; the trial's own number where None
+    patients : how many, from the first; the trial's own number where None. An arm may have fewer
     arms : names of those to run; all where empty
     workers : processes; what comes out does not depend on their number
     progress : called with patients done and all of them
@@ -77,7 +77,8 @@ def run_trial(
             f"{place}: expected a folder that can be made and written to ({error.strerror}); choose "
             "another one."
         ) from None
-    tasks = [_task(trial, arm, patient, place) for arm in chosen for patient in range(n)]
+    numbers = {arm.name: range(min(n, arm.patients or n)) for arm in chosen}
+    tasks = [_task(trial, arm, i, place) for arm in chosen for i in numbers[arm.name]]
     files: dict[tuple[str, int], str] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting = {pool.submit(run_task, task): task for task in tasks}
@@ -87,7 +88,7 @@ def run_trial(
             if progress is not None:
                 progress(done, len(tasks))
     found = {
-        arm.name: _collect([files[arm.name, patient] for patient in range(n)], trial.readings)
+        arm.name: _collect([files[arm.name, i] for i in numbers[arm.name]], trial.readings)
         for arm in chosen
     }
     write_table(trial, found, place / TABLE)

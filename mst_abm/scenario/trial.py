@@ -63,6 +63,7 @@ class CohortSection(Section):
 class ArmSection(Section):
     like: Word | None = Field(None, description="an arm above, of which scenario and set hold too")
     scenario: Word | None = None
+    patients: int | None = Field(None, ge=1, description="at most, where an arm is costly")
     set: dict[str, Any] = Field({})
 
 
@@ -102,11 +103,12 @@ class TrialSection(Section):
 
 @dataclass(frozen=True)
 class Arm:
-    """A scenario file, and what is set in it by ``NAME=VALUE`` texts."""
+    """A scenario file, what is set in it by ``NAME=VALUE`` texts, and the most patients it gets."""
 
     name: str
     scenario: Path
     overrides: tuple[str, ...] = ()
+    patients: int | None = None
 
 
 @dataclass(frozen=True)
@@ -172,25 +174,26 @@ def load_trial(path: str | Path) -> Trial:
 
 
 def _read_arms(section: TrialSection, problems: Problems, folder: Path) -> list[Arm]:
-    arms: dict[str, tuple[str, dict[str, Any]]] = {}
+    arms: dict[str, tuple[str, int | None, dict[str, Any]]] = {}
     for name, arm in section.arms.items():
-        scenario, settings = "", {}
+        scenario, most, settings = "", None, {}
         if arm.like is not None:
             if arm.like not in arms:
                 message = f"expected an arm above, got '{arm.like}'{did_you_mean(arm.like, arms)}"
                 problems.add(("arms", name, "like"), message)
                 continue
-            scenario, settings = arms[arm.like]
-        scenario = arm.scenario or scenario
+            scenario, most, settings = arms[arm.like]
+        scenario, most = arm.scenario or scenario, arm.patients or most
         if not scenario:
             problems.add(("arms", name), "missing 'scenario'; expected the path of a scenario")
             continue
-        arms[name] = scenario, settings | arm.set
+        arms[name] = scenario, most, settings | arm.set
     found = []
-    for name, (scenario, settings) in arms.items():
+    for name, (scenario, most, settings) in arms.items():
         with problems.at("arms", name, "scenario"):
             file = find_file(scenario, folder)
-            found.append(Arm(name, file, tuple(f"{k}={inline(v)}" for k, v in settings.items())))
+            overrides = tuple(f"{key}={inline(value)}" for key, value in settings.items())
+            found.append(Arm(name, file, overrides, most))
     return found
 
 
