@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -238,6 +243,28 @@ def test_an_arm_may_have_fewer_patients(dish):
     (dish / "trial.yaml").write_text(TRIAL.replace("{like: usual,", "{like: usual, patients: 2,"))
     found = run_trial(load_trial(dish / "trial.yaml"), dish / "out")
     assert [len(found[arm]["prey_left"]) for arm in ("usual", "none")] == [3, 2]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for a process in /proc")
+def test_killed_a_trial_leaves_no_process_and_goes_on_where_it_was(dish):
+    long = DISH.replace("until: 3 d", "until: 3000 d")
+    (dish / "dish.yaml").write_text(long)
+    command = [sys.executable, "-m", "mst_abm", "trial", str(dish / "trial.yaml"), "-o", "out"]
+    parent = subprocess.Popen(command, cwd=dish, stderr=subprocess.DEVNULL)
+    while not list((dish / "out").rglob("*.part")):
+        assert parent.poll() is None
+        time.sleep(0.1)
+    (part,) = (dish / "out").rglob("*.part")
+    worker = int(part.name.split(".")[-2])
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{worker}").exists()
+    (dish / "dish.yaml").write_text(DISH)
+    run_trial(load_trial(dish / "trial.yaml"), dish / "out")
+    assert not list((dish / "out").rglob("*.part"))
 
 
 def test_a_changed_scenario_is_run_anew(dish):

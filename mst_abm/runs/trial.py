@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,8 @@ def run_trial(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Run what is missing and write the table; returns endpoints by arm, float64 (patient,) each.
 
+    One process at a time may work in a folder: unfinished files of an earlier one are removed.
+
     Parameters
     ----------
     patients : how many, from the first; the trial's own number where None. An arm may have fewer
@@ -72,6 +75,8 @@ def run_trial(
     try:
         for arm in chosen:
             (place / arm.name).mkdir(parents=True, exist_ok=True)
+            for left_over in (place / arm.name).glob("*.part"):
+                left_over.unlink()
     except OSError as error:
         raise RecordError(
             f"{place}: expected a folder that can be made and written to ({error.strerror}); choose "
@@ -80,7 +85,7 @@ def run_trial(
     numbers = {arm.name: range(min(n, arm.patients or n)) for arm in chosen}
     tasks = [_task(trial, arm, i, place) for arm in chosen for i in numbers[arm.name]]
     files: dict[tuple[str, int], str] = {}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:
         waiting = {pool.submit(run_task, task): task for task in tasks}
         for done, future in enumerate(as_completed(waiting), start=1):
             task = waiting[future]
@@ -105,6 +110,18 @@ def _task(trial: Trial, arm: Arm, patient: int, folder: Path) -> Task:
         folder=str(folder / arm.name),
         seed=trial.cohort.seed,
     )
+
+
+def end_with_parent() -> None:
+    """Let a worker end as soon as the process that gave it work is gone, however that ended."""
+    parent = parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_task(task: Task) -> str:
