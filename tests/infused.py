@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mini_patient import ALL_OFF
+
 from mst_abm.scenario import load_scenario_text
 from mst_abm.scenario.definition import Scenario
 
@@ -47,8 +49,8 @@ MATCHED = (
 
 
 def infused(*overrides: str) -> Scenario:
-    """The patient with what a test wants to be different, as ``"a.b=value"``."""
-    return load_scenario_text(WORLD, overrides=overrides)
+    """The patient with what a test wants to be different, as ``"a.b=value"``; mechanisms of ``ON_REQUEST`` only where it says so."""
+    return load_scenario_text(WORLD, overrides=(*ALL_OFF, *overrides))
 
 
 def dosed(cd3_per_kg: float) -> tuple[str, ...]:

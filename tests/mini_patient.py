@@ -22,6 +22,11 @@ SITES = 24
 VOLUME = SITES**3 * 512e-9
 #: Lymphocytes settle beside vessels; where there are none they wait, and each of their tries looks at every site.
 VESSELS = {"cells": "sinusoid", "place": {"tubes": {"spacing": "64 um", "radius": "8 um"}}}
+#: Mechanisms that the model has on and a test asks for by name: it sees one, without what the others would add.
+ON_REQUEST = ("rvt", "ifng", "treg", "recovery_help", "gvhd", "crs", "donor_haematopoiesis")
+OFF = dict.fromkeys(ON_REQUEST, "off")
+#: The same as overrides; one that follows them switches on again.
+ALL_OFF = tuple(f"switches.{name}=off" for name in ON_REQUEST)
 
 
 def cells(what: str, number: int, **more: Any) -> dict[str, Any]:
@@ -39,7 +44,7 @@ def mini_patient(
     seed: int = 1,
     **sections: Any,
 ) -> Simulation:
-    """The shipped model in miniature; ``rates`` and ``chances``: rules by name with another rate, or
+    """The shipped model in miniature, without the mechanisms of ``ON_REQUEST`` that ``switches`` does not name; ``rates`` and ``chances``: rules by name with another rate, or
     with another probability of the first of their two outcomes; ``more``: other addresses.
     """
     override: dict[str, Any] = {
@@ -55,7 +60,7 @@ def mini_patient(
     document = {
         "model": "marrow",
         "override": override,
-        "switches": dict(switches),
+        "switches": OFF | dict(switches),
         "initial": {"marrow": [VESSELS, *initial.get("marrow", [])]}
         | {place: initial.get(place, []) for place in ("blood", "lymphoid", "tissue")},
         "run": {"until": "60 d", "exchange": "1 h"},

@@ -18,7 +18,7 @@ def shares(donor: list[str]) -> tuple[float, float]:
     """Of the host's T cells that see the donor, and of the graft's that see the host."""
     scenario = load_scenario_text(
         f"model: marrow\npatient: {{weight: 60 kg, hla: {PATIENT}}}\n"
-        f"donor: {{hla: {donor}, cd3_per_kg: 1e8, nk_per_kg: 0, apc_per_kg: 0}}\n"
+        f"donor: {{hla: {donor}, cd3_per_kg: 1e8, nk_per_kg: 0, apc_per_kg: 0, cd34_per_kg: 0}}\n"
         "protocol: [{at: 0 h, infuse: donor}]\n"
         "initial:\n"
         "  lymphoid:\n"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from mini_patient import ALL_OFF
 from scipy.integrate import solve_ivp
 from thresholds import DRUGS, threshold
 
@@ -20,7 +21,7 @@ from mst_abm.scenario import load_scenario
 from mst_abm.scenario.definition import Scenario
 
 WEIGHT, SURFACE = 70.0, math.sqrt(170.0 * 70.0 / 3600.0)
-PATIENT = "patient={height: 170 cm, weight: 70 kg}"
+PATIENT = (*ALL_OFF, "patient={height: 170 cm, weight: 70 kg}")
 T_AND_NK = ("cd8", "cd4", "nk")
 LINES = ("precursor", "other")
 
@@ -84,13 +85,13 @@ def course(drug: str, *more: str, dose: str | None = None, times: int = 3) -> Sc
     over = f", over: {case.over_h} h" if case.over_h else ""
     line = f"{{at: 0 h, give: {drug}, dose: {dose or case.dose}{over}, every: 1 d, times: {times}}}"
     return load_scenario(
-        "marrow", overrides=[PATIENT, f"protocol=[{line}]", f"run.until={times + 1} d", *more]
+        "marrow", overrides=[*PATIENT, f"protocol=[{line}]", f"run.until={times + 1} d", *more]
     )
 
 
 @cache
 def undosed(*more: str) -> Scenario:
-    return load_scenario("marrow", overrides=[PATIENT, *more])
+    return load_scenario("marrow", overrides=[*PATIENT, *more])
 
 
 # ------------------------------------------------------------------ levels
@@ -145,7 +146,7 @@ def test_levels_reported_by_others() -> None:
     assert 88.5 < peak < 129
     hours = np.linspace(0.0, 400.0, 400001)
     scenario = load_scenario(
-        "marrow", overrides=[PATIENT, "protocol=[{at: 0 h, give: fludarabine, dose: 30 mg/m^2}]"]
+        "marrow", overrides=[*PATIENT, "protocol=[{at: 0 h, give: fludarabine, dose: 30 mg/m^2}]"]
     )
     area = np.trapezoid(drug_level(scenario, "fludarabine", hours), hours) * 285.2e-3
     assert 2.0 < area < 11.0
@@ -157,7 +158,7 @@ def test_levels_reported_by_others() -> None:
 def logs_killed(drug: str, cells: str, doses: str, until: str) -> float:
     """log10 of cells that a rule of a drug kills in a course, if nothing else happened to them."""
     scenario = load_scenario(
-        "marrow", overrides=[PATIENT, f"protocol=[{doses}]", f"run.until={until}"]
+        "marrow", overrides=[*PATIENT, f"protocol=[{doses}]", f"run.until={until}"]
     )
     (rule,) = (r for r in scenario.model.rules if r.name == f"{drug} kills {cells}")
     (law,) = (m for m in rule.modifiers if m.source == "signal")
@@ -171,7 +172,7 @@ def logs_killed(drug: str, cells: str, doses: str, until: str) -> float:
 @pytest.mark.parametrize(
     ("drug", "cells", "doses", "until", "logs"),
     [
-        ("daunorubicin", "stem", "dose: 60 mg/m^2, every: 1 d, times: 3", "30 d", 0.25),
+        ("daunorubicin", "stem", "dose: 60 mg/m^2, every: 1 d, times: 3", "30 d", 0.15),
         ("idarubicin", "t_and_nk", "dose: 12 mg/m^2, every: 1 d, times: 3", "60 d", 0.65),
         ("busulfan", "stem", "dose: 0.8 mg/kg, every: 6 h, times: 16", "8 d", 3.0),
         ("thiotepa", "t_and_nk", "dose: 5 mg/kg, every: 1 d, times: 2", "8 d", 1.0),
@@ -284,7 +285,7 @@ def test_the_rest_of_the_model_is_as_without_the_drug(drug: str) -> None:
 def test_all_drugs_together_compile_and_run() -> None:
     lines = ", ".join(f"{{at: 0 h, give: {d}, dose: {c.dose}}}" for d, c in CASES.items())
     scenario = load_scenario(
-        "marrow", overrides=[PATIENT, f"protocol=[{lines}]", "run.until=1 d", *SMALL]
+        "marrow", overrides=[*PATIENT, f"protocol=[{lines}]", "run.until=1 d", *SMALL]
     )
     simulation = Simulation(scenario)
     simulation.advance("3 h")
@@ -422,7 +423,7 @@ def test_filgrastim_calls_neutrophils_into_the_blood() -> None:
     assert released[0] > 1.5 * released[1] > 0
 
 
-# ------------------------------------------------------------------ mechanisms that are off by default
+# ------------------------------------------------------------------ mechanisms on request
 
 SWITCHED = ("switches.rvt=on", "switches.ifng=on", "switches.treg=on")
 

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from mini_patient import ON_REQUEST
 from plain_random import block
 
 from mst_abm.records.reader import Run, open_run
@@ -24,8 +25,7 @@ SMALL = (
     "compartments.marrow.lattice.shape=[24, 24, 24]",
     "compartments.marrow.patches=1",
     "compartments.lymphoid.share=3e-8",
-    "switches.gvhd=on",
-    "switches.crs=on",
+    *(f"switches.{name}=on" for name in ON_REQUEST),
     f"run.seed={SEED}",
     "run.record.counts=4 h",
     "run.record.snapshots=0 h",
@@ -166,8 +166,9 @@ def test_blood_series_follow_from_the_counts(run: Run):
     anc = 0.5 * cells[("neutrophil",)][:, daily] / share / 5 / 1e9
     agree(run.observed["anc"], anc)
     origins = run.counts_by("blood", "type", "origin")
-    donor = sum(origins.get((t, "donor"), 0) for t in ("cd8", "cd4"))
-    every = sum(cells[(t,)] for t in ("cd8", "cd4"))
+    t_cells = ("cd8", "cd4", "treg")
+    donor = sum(origins.get((t, "donor"), 0) for t in t_cells)
+    every = sum(cells[(t,)] for t in t_cells)
     found = (donor / np.maximum(every, 1))[:, daily]
     agree(run.observed["donor_t"], found)
     for row in range(N):

@@ -1,4 +1,4 @@
-"""Memory of alloreactive T cells (switch ``memory``): formed where antigen is gone, recalled where it is back."""
+"""Memory of alloreactive T cells (switch ``memory``): the host's formed where antigen is gone, the donor's anywhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def formed(kind: str, origin: str, share: float, *, antigen: bool = False) -> tu
     if origin == "host":
         rates |= {f"host memory {kind.upper()} regrow": "0 /day"}
     else:
-        rates |= {"resting donor T cells die": "0 /day"}
+        # memory that is formed stays: what is recalled beside antigen is another test
+        rates |= {"resting donor T cells die": "0 /day", "donor memory is recalled": "0 /day"}
     lymphoid = [cells(f"{kind}[origin={origin},target=allo,status=effector]", n)]
     if antigen:
         lymphoid += [cells(ANTIGEN[origin], 4000)]
@@ -46,22 +47,29 @@ def formed(kind: str, origin: str, share: float, *, antigen: bool = False) -> tu
     )
     simulation.advance(24.0 * 40)
     memory = number(simulation, f"{kind}[status=memory]")
-    exhausted = events(simulation, f"{origin} effectors outlive their use")
+    exhausted = sum(
+        events(simulation, rule)
+        for rule in ("host effectors outlive their use", "T cells are exhausted by antigen")
+    )
     return (memory - 0.05 * n) / math.sqrt(n * 0.05 * 0.95), exhausted
 
 
-@pytest.mark.parametrize(("kind", "origin"), [("cd8", "host"), ("cd4", "donor")])
-def test_one_effector_in_twenty_becomes_memory_where_antigen_is_gone(kind: str, origin: str):
-    z, exhausted = formed(kind, origin, 0.05)
+@pytest.mark.parametrize(
+    ("kind", "origin", "antigen"),
+    [("cd8", "host", False), ("cd4", "donor", False), ("cd8", "donor", True)],
+)
+def test_one_effector_in_twenty_becomes_memory(kind: str, origin: str, antigen: bool):
+    """Of the host where antigen is gone; of the donor beside the antigen of the host, too, which never goes."""
+    z, exhausted = formed(kind, origin, 0.05, antigen=antigen)
     assert abs(z) < MEMORY["formed"].z
     assert exhausted == 0
     # negative control: a quarter more
-    assert formed(kind, origin, 0.0625)[0] > MEMORY["formed"].z
+    assert formed(kind, origin, 0.0625, antigen=antigen)[0] > MEMORY["formed"].z
 
 
-@pytest.mark.parametrize(("kind", "origin"), [("cd4", "host"), ("cd8", "donor")])
-def test_where_antigen_persists_they_are_exhausted_instead(kind: str, origin: str):
-    z, exhausted = formed(kind, origin, 0.05, antigen=True)
+@pytest.mark.parametrize("kind", ["cd4", "cd8"])
+def test_where_antigen_persists_those_of_the_host_are_exhausted_instead(kind: str):
+    z, exhausted = formed(kind, "host", 0.05, antigen=True)
     n = MEMORY["formed"].n
     assert z == pytest.approx(-0.05 * n / math.sqrt(n * 0.05 * 0.95))  # none at all
     assert abs(exhausted - 0.05 * n) < 6 * math.sqrt(0.05 * n)
@@ -86,6 +94,32 @@ def woken(antigen: int, memory: str = "on") -> int:
 def test_memory_sleeps_until_antigen_is_back():
     assert woken(0) == 0
     assert woken(2000) > 200
+
+
+def recalled_of_the_donor(rate: float, antigen: str) -> float:
+    """Z of donor memory recalled in two days, against 0.12 per day."""
+    n = MEMORY["recalled"].n
+    simulation = mini_patient(
+        {"lymphoid": [cells("cd8[origin=donor,target=allo,status=memory]", n), cells(antigen, 4000)]},
+        switches={"hvg_t": "off", "hvg_nk": "off"},
+        rates={
+            "donor memory is recalled": f"{rate} /day",
+            "resting T cells leave lymphoid tissue": "0 /day",
+            "resting donor T cells die": "0 /day",
+        },
+        more={"signals.host_antigen_share.initial": 1.0 if antigen == ANTIGEN["donor"] else 0.0},
+    )  # fmt: skip
+    simulation.advance("2 d")
+    p = -math.expm1(-0.12 / 1.016 * 2)
+    return (events(simulation, "donor memory is recalled") - n * p) / math.sqrt(n * p * (1 - p))
+
+
+def test_memory_of_the_donor_is_recalled_slowly():
+    limit, n = MEMORY["recalled"].z, MEMORY["recalled"].n
+    assert abs(recalled_of_the_donor(0.12, ANTIGEN["donor"])) < limit
+    # negative controls: a quarter faster; nothing of the host's to be recalled by
+    assert recalled_of_the_donor(0.15, ANTIGEN["donor"]) > limit
+    assert recalled_of_the_donor(0.12, ANTIGEN["host"]) < -0.4 * math.sqrt(n)
 
 
 def test_recall_does_not_feed_on_itself():

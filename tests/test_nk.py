@@ -124,7 +124,7 @@ def _kills_by_ability(simulation: Simulation) -> dict[str, int]:
 def test_share_of_the_graft_that_can_kill(host: list[str], donor: list[str], share: float):
     scenario = load_scenario_text(
         f"model: marrow\npatient: {{weight: 60 kg, hla: {host}}}\n"
-        f"donor: {{hla: {donor}, cd3_per_kg: 0, nk_per_kg: 1e7, apc_per_kg: 0}}\n"
+        f"donor: {{hla: {donor}, cd3_per_kg: 0, nk_per_kg: 1e7, apc_per_kg: 0, cd34_per_kg: 0}}\n"
         "protocol: [{at: 0 h, infuse: donor}]\n"
     )
     found: dict[bool, float] = {True: 0.0, False: 0.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mini_patient import ALL_OFF
 from thresholds import HELPED
 
 from mst_abm.clinic.laboratory import Laboratory
@@ -14,7 +15,6 @@ from mst_abm.scenario import load_scenario_text
 # donor antigen. The run ends when both counts are back.
 WORLD = """
 model: marrow
-switches: {recovery_help: on}
 override:
   compartments.marrow.lattice.shape: [80, 80, 80]
   compartments.marrow.patches: 1
@@ -38,7 +38,9 @@ class Return:
     """Days after which counts are back (0.5 and 20e9/L), one number per replicate."""
 
     def __init__(self, *overrides: str, replicates: int = HELPED.ci) -> None:
-        scenario = load_scenario_text(WORLD, overrides=overrides)
+        scenario = load_scenario_text(
+            WORLD, overrides=(*ALL_OFF, "switches.recovery_help=on", *overrides)
+        )
         simulation = Simulation(scenario, replicates=replicates, seed=1)
         compiled = simulation.compiled
         self.species = compiled.species_names

@@ -117,5 +117,5 @@ def test_patients_and_grafts_hold_as_many_as_stated():
     for origin, share in (("host", 0.05), ("donor", 0.0296)):
         all_cd4 = cells_of["cd4", origin] + cells_of["treg", origin]
         assert cells_of["treg", origin] / all_cd4 == pytest.approx(share, rel=0.01)
-    without = load_scenario(PATIENT)
+    without = load_scenario(PATIENT, overrides=["switches.treg=off"])
     assert all(p.type != "treg" for _, p, _ in without.infusions[0].cells)
