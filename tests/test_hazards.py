@@ -254,8 +254,15 @@ def test_mistakes_are_said(old: str, new: str, message: str):
         load_scenario_text(MODEL.replace(old, new, 1))
 
 
-def test_a_switch_turns_the_shipped_hazard_off():
-    scenario = load_scenario("marrow", overrides=["switches.aplastic_death=off"])
-    assert [h.name for h in scenario.model.hazards] == []
-    scenario = load_scenario("marrow", overrides=["switches.gvhd=on"])
-    assert [h.name for h in scenario.model.hazards] == ["aplastic_death", "gvhd"]
+@pytest.mark.parametrize(
+    ("off", "left"),
+    [
+        ((), ["aplastic_death", "gvhd"]),
+        (("gvhd",), ["aplastic_death"]),
+        (("aplastic_death",), ["gvhd"]),
+        (("aplastic_death", "gvhd"), []),
+    ],
+)
+def test_switches_turn_the_shipped_hazards_off(off: tuple[str, ...], left: list[str]):
+    scenario = load_scenario("marrow", overrides=[f"switches.{name}=off" for name in off])
+    assert [h.name for h in scenario.model.hazards] == left
