@@ -181,7 +181,7 @@ def test_blood_series_follow_from_the_counts(run: Run):
 def test_illness_and_exposure(run: Run):
     exposure = run.observed["gvhd_exposure"][:, -1]
     expected = [
-        0.5 * math.erfc(-(math.log10(x) - 10.3) / 0.56 / math.sqrt(2)) if x else 0.0
+        0.5 * math.erfc(-(math.log10(x) - 10.5) / 0.8 / math.sqrt(2)) if x else 0.0
         for x in exposure
     ]
     assert max(expected) > 1e-6

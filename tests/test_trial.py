@@ -135,6 +135,14 @@ def test_a_share_can_be_of_values_within_bounds_or_of_chances():
     assert not compare(Target("T", "arm", "gvhd", "chance", 0, 30), np.full(40, 0.5)).is_met
 
 
+def test_chances_of_patients_are_known_better_than_who_falls_ill():
+    chances = np.linspace(0.4, 0.6, 10)
+    found = compare(Target("T", "arm", "gvhd", "chance", 18, 84), chances)
+    assert 0.45 < found.low < found.simulated < found.high < 0.55
+    assert found.tail < 1e-4
+    assert compare(Target("T", "arm", "gvhd", "chance", 42, 84), chances).tail > 0.9
+
+
 def test_a_median_is_judged_at_the_size_of_its_trial():
     rng = np.random.default_rng(3)
     days = rng.normal(16.0, 3.0, 200)

@@ -3,7 +3,7 @@
 A target is an observation at its own size: 12 remissions of 28, a median of 16 days in 28 patients. It
 is judged by its posterior predictive tail probability: how often as many patients, drawn from the
 simulated ones, would show something at least as far out. Shares: beta-binomial with Jeffreys' prior.
-Medians: patients drawn with replacement. Source: Gelman et al. 2013, Bayesian Data Analysis, chapter 6.
+Chances, medians, means: patients drawn with replacement. Source: Gelman et al. 2013, Bayesian Data Analysis, chapter 6.
 """
 
 from __future__ import annotations
@@ -69,30 +69,35 @@ class Comparison:
 def compare(target: Target, values: np.ndarray, seed: int = 1) -> Comparison:
     """Judge a target by the endpoint of simulated patients, float64 (patient,), nan: never."""
     if target.statistic in ("share", "chance"):
-        return _share(target, values)
+        return _share(target, values, seed)
     return _location(target, values, seed)
 
 
-def _share(target: Target, values: np.ndarray) -> Comparison:
-    from scipy.stats import beta, betabinom
+def _share(target: Target, values: np.ndarray, seed: int) -> Comparison:
+    from scipy.stats import beta, betabinom, binom
 
+    n = len(values)
     if target.statistic == "chance":
-        chances = values
+        # a patient's chance is known; what is not is who comes
+        draw = np.random.Generator(np.random.Philox(key=seed))
+        again = values[draw.integers(0, n, (BOOTSTRAP, n))].mean(axis=1)
+        low, high = np.quantile(again, INTERVAL)
+        predicted = binom(target.of, again)
     else:
         reached = np.isfinite(values)
         if target.above is not None:
             reached &= values >= target.above
         if target.below is not None:
             reached &= values < target.below
-        chances = reached.astype(float)
-    n = len(chances)
-    a, b = chances.sum() + 0.5, (1.0 - chances).sum() + 0.5
-    low, high = beta.ppf(INTERVAL, a, b)
+        values = reached.astype(float)
+        a, b = values.sum() + 0.5, (1.0 - values).sum() + 0.5
+        low, high = beta.ppf(INTERVAL, a, b)
+        predicted = betabinom(target.of, a, b)
     tail = np.nan
     if target.of:
-        predicted = betabinom(target.of, a, b)
-        tail = _two_sided(predicted.cdf(target.value), predicted.sf(target.value - 1))
-    simulated = float(chances.mean()) if n else np.nan
+        below, above = predicted.cdf(target.value), predicted.sf(target.value - 1)
+        tail = _two_sided(float(np.mean(below)), float(np.mean(above)))
+    simulated = float(values.mean()) if n else np.nan
     return Comparison(target, simulated, float(low), float(high), tail, n)
 
 
