@@ -1,15 +1,24 @@
-"""Seeds and the report of proofs: ``--seed`` and ``--proofs``, as `make verify` uses them."""
+"""Seeds and the report of proofs: ``--seed`` and ``--proofs``, as `make verify` uses them.
+
+Also, shipped models are parsed once for all tests: that is most of what loading a scenario takes.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import proof
 import pytest
 from proof_report import Report
 from worlds import SEED_VARIABLE
+
+from mst_abm.scenario import document, loading, merging
+
+MODELS = Path(merging.__file__).resolve().parents[1] / "models"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +41,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_call(item: pytest.Item):
     with proof.recording(item):
         return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shipped_models_are_parsed_once() -> Iterator[None]:
+    """Everybody gets a copy, as from a file; what is no shipped model may change and is read anew."""
+    parsed = cache(document.read_file)
+
+    def read(path: Path) -> document.Node:
+        is_shipped = path.parent == MODELS
+        return parsed(path).copy() if is_shipped else document.read_file(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for room in (loading, merging):
+            patch.setattr(room, "read_file", read)
+        yield
 
 
 class Gatherer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from mst_abm.cli import main
 from mst_abm.errors import Problem, ScenarioError
-from mst_abm.scenario import load_scenario, load_scenario_text, merging
+from mst_abm.scenario import load_scenario, load_scenario_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,14 +33,6 @@ def dedent(text: str, margin: str) -> str:
 
 
 QUICKSTART = _with_its_cells("quickstart", "aml_at_diagnosis")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _models_are_read_once() -> Iterator[None]:
-    """Reading the large model takes longer than everything that is tested here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merging, "read_file", lru_cache(merging.read_file))
-        yield
 
 
 def problems_of(text: str) -> list[Problem]:

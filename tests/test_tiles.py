@@ -23,7 +23,19 @@ from mst_abm.scenario.definition import Scenario
 
 pytestmark = pytest.mark.proof
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = Path(__file__).parents[1] / "configs"
+SHIPPED = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+#: Of different kinds, the patients' marrow cut to fewer, smaller patches: run in seconds.
+CUT_SMALL = (
+    "override.compartments.marrow.patches=2",
+    "override.compartments.marrow.lattice.shape=[20, 20, 20]",
+)
+QUICK = {
+    "chemo_elderly_aml": CUT_SMALL,
+    "quickstart": CUT_SMALL,
+    "chemotaxis_dish": (),
+    "killer_dish": (),
+}
 
 
 def tiled(scenario: Scenario, tile: int, window_h: float = 0.0) -> Scenario:
@@ -161,17 +173,27 @@ def test_nothing_is_left_between_intervals(usual: Simulation) -> None:
                     assert sorted(sites) == np.nonzero(rows == c)[0].tolist()
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_shipped_scenarios_on_any_number_of_threads(path: Path) -> None:
+def check_threads(name: str, *overrides: str) -> None:
     """The same digest on 1, 2, 4 and 8 threads; what is infused comes early."""
-    scenario = load_scenario(path, overrides=["run.mode=tiled"])
+    scenario = load_scenario(CONFIGS / f"{name}.yaml", overrides=["run.mode=tiled", *overrides])
     early = tuple(replace(infusion, at_h=0.5) for infusion in scenario.infusions)
     scenario = replace(scenario, infusions=early)
     # a transfusion is followed in mixed compartments alone
     is_cut = Simulation(scenario).tiled is not None
-    assert is_cut == (path.stem != "lymphocyte_transfusion")
+    assert is_cut == (name != "lymphocyte_transfusion")
     digests = {run_with(scenario, threads, until=2.0).digest() for threads in (1, 2, 4, 8)}
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_some_shipped_scenarios_on_any_number_of_threads(name: str) -> None:
+    check_threads(name, *QUICK[name])
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_scenarios_on_any_number_of_threads(name: str) -> None:
+    check_threads(name)
 
 
 @given(

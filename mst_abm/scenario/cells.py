@@ -81,8 +81,8 @@ def _read_type(context: Context, name: str, keys: Keys) -> CellType | None:
     if not is_good or any(counter is None for counter in counters):
         return None
     axes = {axis: tuple(values) for axis, values in section.axes.items()}
-    known = tuple(counter for counter in counters if counter is not None)
-    return CellType(name, axes, known, section.static, dict(section.defaults))
+    whole = tuple(counter for counter in counters if counter is not None)
+    return CellType(name, axes, whole, section.static, dict(section.defaults))
 
 
 def _read_counter(

@@ -156,8 +156,8 @@ def read_shape(
 
 
 def _in_unit(written: object, name: str, unit: str | None) -> float:
-    if unit is None and name not in ("top", "bottom", "power"):
-        return split(written)[0]
+    if unit is None:
+        return float(written) if name in ("top", "bottom", "power") else split(written)[0]  # type: ignore[arg-type]
     if name in ("half", "offset", "at", "scale"):
         return quantity_in(written, unit)
     if name == "slope":

@@ -14,7 +14,7 @@ from mst_abm.model.definition import Observable
 from mst_abm.scenario.context import Context
 from mst_abm.scenario.document import Keys
 from mst_abm.scenario.observables import value_in
-from mst_abm.scenario.problems import WordError, known_keys
+from mst_abm.scenario.problems import SectionType, WordError, known_keys
 from mst_abm.scenario.schema import (
     DoseSection,
     GiveThenSection,
@@ -116,7 +116,7 @@ class _Reader:
         self.context.problems.add(keys, message)
         return ""
 
-    def _checked(self, keys: Keys, section: type, verb: str):
+    def _checked(self, keys: Keys, section: type[SectionType], verb: str) -> SectionType | None:
         if verb == "infuse":
             graft = str(self.context.raw(*keys, "infuse"))
             refuse_unknown(self.context, section, graft, keys)

@@ -300,7 +300,7 @@ def _read_placement(
     context: Context, name: str, section: InitialSection, keys: Keys
 ) -> tuple[str, dict[str, float]]:
     """The kind of placement, and its lengths in um by name."""
-    kind, lengths = "random", {}
+    kind, lengths = "random", dict[str, float]()
     if isinstance(section.place, dict):
         place = context.problems.check(PlaceSection, (*keys, "place"))
         if place is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from pydantic import BaseModel
+
 from mst_abm.clinic.hla import mismatch, missing_ligands
 from mst_abm.clinic.patient import Donor, Patient
 from mst_abm.clinic.pharmacokinetics import Drug
@@ -34,7 +36,6 @@ from mst_abm.scenario.schema import (
     PatientSection,
     PlannedSection,
     RunSection,
-    Section,
     SetSection,
 )
 from mst_abm.scenario.spaces import parse_species
@@ -154,7 +155,9 @@ def read_donor(context: Context) -> Donor | None:
     )
 
 
-def refuse_unknown(context: Context, section: type[Section], graft: str | None, keys: Keys) -> None:
+def refuse_unknown(
+    context: Context, section: type[BaseModel], graft: str | None, keys: Keys
+) -> None:
     """Complain about keys that are neither the section's own nor cells per kg of a graft."""
     known = [*known_keys(section, ()), *_per_names(context, graft)]
     if context.problems.is_in_doubt("grafts"):

@@ -54,10 +54,10 @@ class CorrelationSection(Section):
 
 
 class CohortSection(Section):
-    seed: int = Field(1, ge=0, lt=2**64)
-    patients: int = Field(30, ge=1)
-    parameters: list[ParameterSection] = Field([], max_length=MOST_PARAMETERS)
-    correlated: list[CorrelationSection] = Field([])
+    seed: int = Field(default=1, ge=0, lt=2**64)
+    patients: int = Field(default=30, ge=1)
+    parameters: list[ParameterSection] = Field(default=[], max_length=MOST_PARAMETERS)
+    correlated: list[CorrelationSection] = Field(default=[])
 
 
 class ArmSection(Section):
@@ -176,7 +176,7 @@ def load_trial(path: str | Path) -> Trial:
 def _read_arms(section: TrialSection, problems: Problems, folder: Path) -> list[Arm]:
     arms: dict[str, tuple[str, int | None, dict[str, Any]]] = {}
     for name, arm in section.arms.items():
-        scenario, most, settings = "", None, {}
+        scenario, most, settings = "", None, dict[str, Any]()
         if arm.like is not None:
             if arm.like not in arms:
                 message = f"expected an arm above, got '{arm.like}'{did_you_mean(arm.like, arms)}"
