@@ -25,14 +25,17 @@ class Course:
         self.simulation = Simulation(self.scenario, seed=seed)
         model = self.scenario.model
         laboratory = Laboratory(
-            self.scenario.observables, self.simulation.compiled.species, model.compartments
+            self.scenario.observables,
+            self.simulation.compiled.species,
+            model.compartments,
+            self.simulation.compiled.signal_names,
         )
         end = until_d or self.scenario.run.until_h / 24.0
         self.days = np.arange(0.0, end + 0.5)
         rows, types = [], []
         for day in self.days:
             self.simulation.advance(day * 24.0)
-            rows.append(laboratory.read(self.simulation.counts))
+            rows.append(laboratory.read(self.simulation.counts, self.simulation.signals))
             types.append(self.cells_by_type())
         self.series = {name: np.array([row[name][0] for row in rows]) for name in rows[0]}
         self.types = {key: np.array([t.get(key, 0) for t in types]) for key in types[0]}

@@ -79,9 +79,12 @@ def transplant(*overrides: str) -> Simulation:
 
 
 def test_a_transplant_engrafts_and_the_donor_t_cells_stay() -> None:
+    assert body(Simulation(small("haplo_transplant"), seed=seed_of(1)), *HOST_T) > 1e10
     engrafted = transplant()
     assert donor_neutrophils(engrafted) > 0.9
-    assert body(engrafted, *DONOR_T) > 10 * body(engrafted, *HOST_T) > 0
+    # the host's may be below one simulated cell
+    seen = max(body(engrafted, *HOST_T), 1 / 3e-7)
+    assert body(engrafted, *DONOR_T) > 10 * seen
 
 
 def test_without_conditioning_the_same_graft_is_lost() -> None:

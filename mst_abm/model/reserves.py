@@ -78,6 +78,7 @@ class _Builder:
         first = len(self.states)
         mine = self._states(reservoir)
         self.number = {state: first + i for i, state in enumerate(mine)}
+        self.members = {species for species, _ in mine}
         self.programs = list(self.channels.updates.programs)
         for state in mine:
             first_deed = len(self.deeds)
@@ -130,7 +131,7 @@ class _Builder:
                         self._add_met(state, entry, R.ACTS, partner, reach)
 
     def _is_member(self, species: int) -> bool:
-        return any(s == species for s, _ in self.number)
+        return species in self.members
 
     def _add_single(self, state: State, channel: Channel) -> None:
         kind = R.CERTAIN if channel.modifiers[0] == channel.modifiers[1] else R.PLACE
