@@ -55,10 +55,6 @@ def grown(name: str) -> Scenario:
     grows = np.prod(shape) / np.prod(space.shape)
     cells = tuple(replace(i, amount=round(i.amount * grows)) for i in scenario.model.initial)
     model = replace(scenario.model, compartments=(replace(space, shape=shape),), initial=cells)
-    if (
-        name == "fast and slow"
-    ):  # 300 steps an hour each: a quarter of the time is as many as others make
-        scenario = replace(scenario, run=replace(scenario.run, until_h=scenario.run.until_h / 4))
     return replace(scenario, model=model)
 
 
