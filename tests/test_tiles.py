@@ -28,7 +28,7 @@ SHIPPED = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 #: Of different kinds, the patients' marrow cut to fewer, smaller patches: run in seconds.
 CUT_SMALL = (
     "override.compartments.marrow.patches=2",
-    "override.compartments.marrow.lattice.shape=[20, 20, 20]",
+    "override.compartments.marrow.lattice.shape=[32, 32, 32]",
 )
 QUICK = {
     "chemo_elderly_aml": CUT_SMALL,
