@@ -140,6 +140,12 @@ def test_a_share_can_be_of_values_within_bounds_or_of_chances():
     assert not compare(Target("T", "arm", "gvhd", "chance", 0, 30), np.full(40, 0.5)).is_met
 
 
+def test_a_value_without_end_is_a_value():
+    kills = np.array([2.0, np.inf, -np.inf, np.nan])
+    assert compare(share(1, 4, above=3.0), kills).simulated == 0.25
+    assert compare(share(1, 4, below=3.0), kills).simulated == 0.5
+
+
 def test_chances_of_patients_are_known_better_than_who_falls_ill():
     chances = np.linspace(0.4, 0.6, 10)
     found = compare(Target("T", "arm", "gvhd", "chance", 18, 84), chances)

@@ -84,7 +84,7 @@ def _share(target: Target, values: np.ndarray, seed: int) -> Comparison:
         low, high = np.quantile(again, INTERVAL)
         predicted = binom(target.of, again)
     else:
-        reached = np.isfinite(values)
+        reached = ~np.isnan(values)  # infinite is reached: nothing left
         if target.above is not None:
             reached &= values >= target.above
         if target.below is not None:
