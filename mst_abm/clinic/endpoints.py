@@ -6,7 +6,7 @@ Definitions in full: docs/endpoints.md. A model that lacks an observable lacks t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -210,11 +210,13 @@ def evaluate(rules: Iterable[EndpointRule], course: Course) -> dict[str, np.ndar
     return {rule.name: rule.evaluate(course) for rule in rules if rule.is_in(course)}
 
 
+def _chance_of(hazard: Hazard, name: str, course: Course) -> np.ndarray:
+    """Probability of a hazard by the end of the run, its burden being that of ``name``."""
+    return probability(hazard, course.fates[name].burden[:, -1])
+
+
 def _of_hazard(hazard: Hazard) -> list[EndpointRule]:
     name, needs = hazard.name, hazard.needs
-
-    def chance(course: Course) -> np.ndarray:
-        return probability(hazard, course.fates[name].burden[:, -1])
 
     def severity(course: Course) -> np.ndarray:
         fate = course.fates[name]
@@ -225,7 +227,8 @@ def _of_hazard(hazard: Hazard) -> list[EndpointRule]:
     of = "from the exposure" if hazard.exposure else "had nobody died"
     rules = [
         EndpointRule(
-            f"{name}_probability", "1", f"in the whole run, {of}", needs, chance, fates=(name,)
+            f"{name}_probability", "1", f"in the whole run, {of}",
+            needs, partial(_chance_of, hazard, name), fates=(name,),
         ),
         EndpointRule(
             f"{name}_day", "d", "when it came", needs,
@@ -245,4 +248,12 @@ def _of_hazard(hazard: Hazard) -> list[EndpointRule]:
         rules.append(
             EndpointRule(f"{name}_grade", "1", "how severe", needs, severity, grades, (name,))
         )
+        for label, above in hazard.grades[1:]:
+            worse = replace(hazard, log10_median=hazard.log10_median + above)
+            rules.append(
+                EndpointRule(
+                    f"{name}_{label}_probability", "1", f"grade {label} or worse, in the whole run",
+                    needs, partial(_chance_of, worse, name), fates=(name,),
+                )
+            )  # fmt: skip
     return rules

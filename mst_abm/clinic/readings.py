@@ -29,9 +29,10 @@ class Reading:
         """
         inside = (times_h >= self.from_h - 1e-9) & (times_h <= self.to_h + 1e-9)
         seen = series[self.of][:, inside]
-        if not seen.shape[1]:
-            return np.full(len(seen), np.nan)
-        found = TAKES[self.take](seen, axis=1)
+        found = np.full(len(seen), np.nan)
+        known = ~np.isnan(seen).all(axis=1) if seen.shape[1] else np.zeros(len(seen), bool)
+        if known.any():
+            found[known] = TAKES[self.take](seen[known], axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.over is not None:
                 found = found / self.over.value(times_h, series)

@@ -29,7 +29,7 @@ class Target:
     of : patients observed; 0 where only a range is known
     low, high : range that the simulated value should lie in, where ``of`` is 0
     above, below : bounds of a share
-    fitted : whether numbers of the model were fitted to it
+    fitted : "yes" if numbers of the model were fitted to it, "seen" if some were chosen when it was known
     """
 
     name: str
@@ -42,7 +42,7 @@ class Target:
     high: float = np.inf
     above: float | None = None
     below: float | None = None
-    fitted: bool = False
+    fitted: str = "no"
     unit: str = "1"
     source: str = ""
 
@@ -114,7 +114,10 @@ def _location(target: Target, values: np.ndarray, seed: int) -> Comparison:
         low, high = np.quantile(again, INTERVAL, method="closest_observation")
         tail = np.nan
         if target.of:
-            others = middle(known[draw.integers(0, n, (BOOTSTRAP, target.of))], axis=1)
+            # who was simulated is a draw as well as who was observed
+            sample = known[draw.integers(0, n, (BOOTSTRAP, n))]
+            chosen = draw.integers(0, n, (BOOTSTRAP, target.of))
+            others = middle(np.take_along_axis(sample, chosen, axis=1), axis=1)
             tail = _two_sided(np.mean(others <= target.value), np.mean(others >= target.value))
         return Comparison(target, float(middle(known)), float(low), float(high), tail, n)
 

@@ -39,7 +39,7 @@ def targets_text(trial: Trial, endpoints: Mapping[str, Mapping[str, np.ndarray]]
                 f"{_shown(item, item.simulated)} ({_shown(item, item.low)} to "
                 f"{_shown(item, item.high)}), n = {item.patients}",
                 "" if np.isnan(item.tail) else f"{item.tail:.2g}",
-                "yes" if target.fitted else "",
+                "" if target.fitted == "no" else target.fitted,
                 "met" if item.is_met else "MISSED",
             )
         )

@@ -23,6 +23,7 @@ from mst_abm.errors import RecordError
 from mst_abm.records.reader import open_run
 from mst_abm.runs.to_file import run_to_file
 from mst_abm.scenario import load_scenario
+from mst_abm.version import __version__
 
 if TYPE_CHECKING:
     from mst_abm.clinic.readings import Reading
@@ -131,7 +132,7 @@ def run_task(task: Task) -> str:
     """
     scenario = load_scenario(task.scenario, overrides=task.overrides)
     path = Path(task.folder, f"patient-{task.patient:05d}-{_content(scenario, task.seed)}.h5")
-    if not path.exists():
+    if not _is_of_this_version(path):
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         try:
             run_to_file(
@@ -148,6 +149,14 @@ def run_task(task: Task) -> str:
     return str(path)
 
 
+def _is_of_this_version(path: Path) -> bool:
+    """Whether a patient's record is there and was made by the rules of this version."""
+    if not path.exists():
+        return False
+    with open_run(path) as run:
+        return str(run.attributes.get("mst_abm")) == __version__
+
+
 def _content(scenario: Scenario, seed: int) -> str:
     return hashlib.sha256(f"{seed}\n{scenario.resolved_text}".encode()).hexdigest()[:12]
 
@@ -159,13 +168,26 @@ def _collect(paths: list[str], readings: tuple[Reading, ...]) -> dict[str, np.nd
         with open_run(path) as run:
             row = {name: float(values[0]) for name, values in run.endpoints.items()}
             row |= {f"true_{name}": float(v[0]) for name, v in run.true_endpoints.items()}
-            times_h, series = run.observed_times_h, run.observed
+            times_h, series = (
+                run.observed_times_h,
+                _until_death(run.observed_times_h, run.observed, row),
+            )
             for reading in readings:
                 if reading.needs <= series.keys():
                     row[reading.name] = float(reading.value(times_h, series)[0])
             rows.append(row)
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
+
+
+def _until_death(
+    times_h: np.ndarray, series: dict[str, np.ndarray], row: dict[str, float]
+) -> dict[str, np.ndarray]:
+    """Series of one patient, nan after he died: his cells live on in a simulation, nobody sees them."""
+    if not row.get("true_os_event"):
+        return series
+    is_after = times_h > 24.0 * row["true_os_time"]
+    return {name: np.where(is_after, np.nan, values) for name, values in series.items()}
 
 
 def write_table(

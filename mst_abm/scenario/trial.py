@@ -36,6 +36,10 @@ def _powers(value: object) -> object:
     return dict.fromkeys(map(str, value), 1.0) if isinstance(value, list) else value
 
 
+def _yes_or_no(value: object) -> object:
+    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+
+
 class ParameterSection(Section):
     name: Word
     normal: DistributionSection | None = None
@@ -79,7 +83,7 @@ class TargetSection(Section):
     above: float | None = None
     below: float | None = None
     unit: Word = "1"
-    fitted: Switch = False
+    fitted: Annotated[Literal["yes", "no", "seen"], BeforeValidator(_yes_or_no)] = "no"
     source: Word
 
 
