@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FIGURE = ROOT / "docs" / "figures" / "host_and_dose.png"
 
 LEFT = (0.002, 0.01, 0.03, 0.1, 0.3, 1.0)
+DAYS = 42
 USUAL_LEFT = 0.11  # of host T cells after mitoxantrone and cytarabine, as configs/mst_elderly_aml.yaml gives them
 DOSES = (1e7, 1.1e8, 2.5e8)
 # patient: A*02:01, A*24:02, B*40:01, B*15:01, DRB1*09:01, DRB1*15:01
@@ -34,7 +35,7 @@ DONORS = {
 }
 LYMPHOCYTE_KILLS = ("cytarabine kills lymphocytes", "mitoxantrone kills lymphocytes")
 OUTCOMES = {
-    "rejected": "donor cells below 1 % of blood leukocytes at the end",
+    "rejected": "rejected: donor cells below 1 %",
     "gvhd": "graft-versus-host disease",
     "remission": "complete remission",
 }
@@ -50,7 +51,12 @@ def plan(patients: int) -> Trial:
         kills = tuple(f"rules.{rule}.rate*={strength!r}" for rule in LYMPHOCYTE_KILLS)
         for mismatch, hla in DONORS.items():
             for dose in DOSES:
-                own = (*kills, f"donor.hla={hla}", f"donor.cd3_per_kg={dose!r}")
+                own = (
+                    f"run.until={DAYS} d",
+                    *kills,
+                    f"donor.hla={hla}",
+                    f"donor.cd3_per_kg={dose!r}",
+                )
                 name = f"{left:g}-{mismatch}-{dose:g}"
                 arms.append(Arm(name, small.scenario, (*small.overrides, *own)))
     return replace(base, name="map", arms=tuple(arms), patients=patients, targets=())
@@ -73,7 +79,7 @@ def draw(found: dict[str, dict[str, float]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(
-        len(OUTCOMES), len(DONORS), figsize=(10, 8), sharex=True, sharey=True
+        len(OUTCOMES), len(DONORS), figsize=(11, 8), sharex=True, sharey=True
     )
     for row, (outcome, words) in enumerate(OUTCOMES.items()):
         for column, mismatch in enumerate(DONORS):
@@ -90,9 +96,12 @@ def draw(found: dict[str, dict[str, float]], path: Path) -> None:
             for (y, x), share in np.ndenumerate(shares):
                 colour = "white" if share < 0.6 else "black"
                 axis.text(x, y, f"{share:.2f}", ha="center", va="center", fontsize=8, color=colour)
-            axis.set_xticks(range(len(LEFT)), [f"{left:g}" for left in LEFT])
+            axis.set_xticks(range(len(LEFT)), [f"{left:g}" for left in LEFT], fontsize=7)
             axis.set_yticks(range(len(DOSES)), [f"{dose:.2g}" for dose in DOSES])
-            axis.set_title(f"{words}\nHvG mismatch: {mismatch}", fontsize=8)
+            if row == 0:
+                axis.set_title(f"HvG mismatch: {mismatch}", fontsize=9)
+            if column == 0:
+                axis.set_ylabel(words, fontsize=9)
     figure.supxlabel("share of host T cells left by chemotherapy")
     figure.supylabel("CD3 per kg")
     figure.colorbar(image, ax=axes, label="share of patients")
