@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from mst_abm.clinic.cohort import Cohort, Distribution, Parameter
 from mst_abm.clinic.readings import Reading
 from mst_abm.clinic.targets import Target, compare
 from mst_abm.errors import ModelError, RecordError, ScenarioError
+from mst_abm.report.targets import comparisons
 from mst_abm.runs.trial import TABLE, _until_death, run_trial
 from mst_abm.scenario import load_scenario
 from mst_abm.scenario.trial import load_trial
@@ -194,6 +196,19 @@ def test_nothing_is_read_off_a_patient_who_died():
     assert np.array_equal(alive, series["a"])
     assert Reading("r", "a", "max", 0.0, 96.0).value(times, {"a": dead})[0] == 2.0
     assert np.isnan(Reading("r", "a", "max", 72.0, 72.0).value(times, {"a": dead})[0])
+
+
+def test_a_reading_not_taken_is_left_out_and_an_endpoint_not_reached_ranks_last(dish):
+    trial = load_trial(dish / "trial.yaml")
+    targets = tuple(
+        Target(name, "usual", name, "median", np.nan, low=0, high=9)
+        for name in ("prey_left", "day")
+    )
+    values = np.array([1.0, 2.0, np.nan, np.nan, np.nan])
+    found = {"usual": {"prey_left": values, "day": values}}
+    left, day = comparisons(replace(trial, targets=targets), found)
+    assert (left.simulated, left.patients) == (1.5, 2)
+    assert np.isinf(day.simulated)
 
 
 # ------------------------------------------------------------------ the trial

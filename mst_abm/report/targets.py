@@ -17,11 +17,17 @@ def comparisons(
     trial: Trial, endpoints: Mapping[str, Mapping[str, np.ndarray]]
 ) -> list[Comparison]:
     """Every target whose arm and endpoint were simulated."""
-    return [
-        compare(target, np.asarray(endpoints[target.arm][target.endpoint]))
-        for target in trial.targets
-        if target.endpoint in endpoints.get(target.arm, {})
-    ]
+    readings = {reading.name for reading in trial.readings}
+    found = []
+    for target in trial.targets:
+        values = endpoints.get(target.arm, {}).get(target.endpoint)
+        if values is None:
+            continue
+        if target.endpoint in readings and target.statistic in ("median", "mean"):
+            # a reading that is missing was not taken; an endpoint that is missing was not reached
+            values = values[~np.isnan(values)]
+        found.append(compare(target, values))
+    return found
 
 
 def targets_text(trial: Trial, endpoints: Mapping[str, Mapping[str, np.ndarray]]) -> str:
