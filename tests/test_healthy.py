@@ -29,14 +29,15 @@ class Adult:
         )
         simulation = Simulation(scenario, replicates=size.replicates, seed=seed)
         species = simulation.compiled.species
-        laboratory = Laboratory(scenario.observables, species, scenario.model.compartments)
+        signals = simulation.compiled.signal_names
+        laboratory = Laboratory(scenario.observables, species, scenario.model.compartments, signals)
         kinds = {s.type for s in species[1:]} - ANATOMY
         masks = {kind: np.array([s.type == kind for s in species]) for kind in sorted(kinds)}
         self.days = np.arange(0, days + 1, 2)
         rows = []
         for day in self.days:
             simulation.advance(day * 24.0)
-            seen = laboratory.read(simulation.counts)
+            seen = laboratory.read(simulation.counts, simulation.signals)
             row = {name: float(seen[name].mean()) for name in ("anc", "platelets")}
             marrow = simulation.counts["marrow"].sum(axis=0)
             rows.append(row | {kind: float(marrow[mask].sum()) for kind, mask in masks.items()})
