@@ -7,6 +7,7 @@ been checked. Nothing here computes, parses or prints.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -426,3 +427,26 @@ class Model:
     reservoirs: tuple[Reservoir, ...] = ()
     hazards: tuple[Hazard, ...] = ()
     fields: tuple[Field, ...] = ()
+
+
+def expected_number(item: InitialCells, compartment: Compartment) -> float:
+    """Simulated cells of an item, all patches of a body together."""
+    if item.measure == "number":
+        return item.amount
+    sites = n_sites(compartment)
+    if item.measure == "fraction":
+        if item.placement == "tubes" and item.amount == 0.0:
+            return sites * min(1.0, math.pi * (item.radius / item.spacing) ** 2)
+        if item.placement == "slabs" and item.amount == 0.0:
+            return sites * min(1.0, item.thickness / item.spacing)
+        return item.amount * sites
+    if compartment.kind == "lattice":
+        return item.amount * sites * compartment.spacing**3
+    return item.amount * compartment.volume * compartment.share
+
+
+def n_sites(compartment: Compartment) -> int:
+    """Sites of all patches, or the capacity of a mixed compartment (0: without limit)."""
+    if compartment.kind == "lattice":
+        return math.prod(compartment.shape) * compartment.patches
+    return compartment.capacity

@@ -9,7 +9,7 @@ from textwrap import fill
 import numpy as np
 
 from mst_abm.model.compile import CompiledModel, compile_model
-from mst_abm.model.definition import Compartment
+from mst_abm.model.definition import Compartment, expected_number, n_sites
 from mst_abm.model.english import basis, count_assumptions, read_back
 from mst_abm.model.fields import block_width, range_of
 from mst_abm.report.summary import UNCUT, duration, number
@@ -17,7 +17,6 @@ from mst_abm.runs.simulation import check_addresses
 from mst_abm.runs.tiled import FEWEST_TRIES, LARGEST_ERROR, plans, tile_side
 from mst_abm.runs.timetable import run_edges
 from mst_abm.scenario.definition import Scenario
-from mst_abm.scenario.spaces import expected_number, n_sites
 
 LINE = 110
 

@@ -20,9 +20,8 @@ from mst_abm.engine.handover import hand_over
 from mst_abm.engine.probes import FIRST, FIRST_SPACE, send_probes
 from mst_abm.engine.reserves import make_held
 from mst_abm.engine.state import enlarge_pool, make_rates
-from mst_abm.model.definition import InitialCells, Reservoir
+from mst_abm.model.definition import InitialCells, Reservoir, expected_number
 from mst_abm.model.species import matches, resolve
-from mst_abm.scenario.spaces import expected_number
 
 if TYPE_CHECKING:
     from mst_abm.runs.simulation import Simulation

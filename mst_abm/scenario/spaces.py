@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from mst_abm.errors import did_you_mean
-from mst_abm.model.definition import Compartment, InitialCells, Product
+from mst_abm.model.definition import (
+    Compartment,
+    InitialCells,
+    Product,
+    expected_number,
+    n_sites,
+)
 from mst_abm.scenario.cells import counter_weights
 from mst_abm.scenario.context import Context, share_of
 from mst_abm.scenario.document import Keys
@@ -351,29 +357,6 @@ def _read_counters(
                     raise UnknownName(message, str(product.type), name)
                 found[name] = counter_weights(written, counter.maximum)
     return tuple(found.items())
-
-
-def expected_number(item: InitialCells, compartment: Compartment) -> float:
-    """Simulated cells of an item, all patches of a body together."""
-    if item.measure == "number":
-        return item.amount
-    sites = n_sites(compartment)
-    if item.measure == "fraction":
-        if item.placement == "tubes" and item.amount == 0.0:
-            return sites * min(1.0, math.pi * (item.radius / item.spacing) ** 2)
-        if item.placement == "slabs" and item.amount == 0.0:
-            return sites * min(1.0, item.thickness / item.spacing)
-        return item.amount * sites
-    if compartment.kind == "lattice":
-        return item.amount * sites * compartment.spacing**3
-    return item.amount * compartment.volume * compartment.share
-
-
-def n_sites(compartment: Compartment) -> int:
-    """Sites of all patches, or the capacity of a mixed compartment (0: without limit)."""
-    if compartment.kind == "lattice":
-        return math.prod(compartment.shape) * compartment.patches
-    return compartment.capacity
 
 
 def _check_occupancy(
