@@ -174,20 +174,29 @@ def swap_cells(tab, geo, grid, border, tile, scratch, a, b, now):
 
 
 @kernel
-def vacant_neighbour(geo, grid, tile, local, u):
-    """A vacant neighbour drawn uniformly by u in [0, 1), or -1."""
+def n_vacant_neighbours(geo, grid, tile, x, y, z):
+    """Vacant sites beside a place."""
     keep_apart()
-    x, y, z = locate(tile, local)
     direction = geo.direction[tile.compartment]
-    n = geo.spaces[tile.compartment].neighbours
     free = 0
-    for d in range(n):
+    for d in range(geo.spaces[tile.compartment].neighbours):
         other = shifted(
             geo, grid, tile, x, y, z,
             np.int64(direction[d, 0]), np.int64(direction[d, 1]), np.int64(direction[d, 2]),
         )  # fmt: skip
         if other >= 0 and tile.species[other] == 0:
             free += 1
+    return free
+
+
+@kernel
+def vacant_neighbour(geo, grid, tile, local, u):
+    """A vacant neighbour drawn uniformly by u in [0, 1), or -1."""
+    keep_apart()
+    x, y, z = locate(tile, local)
+    direction = geo.direction[tile.compartment]
+    n = geo.spaces[tile.compartment].neighbours
+    free = n_vacant_neighbours(geo, grid, tile, x, y, z)
     if free == 0:
         return -1
     wanted = min(int(u * free), free - 1)

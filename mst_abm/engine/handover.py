@@ -24,7 +24,7 @@ from mst_abm.engine.mixed import (
     turn_cell,
 )
 from mst_abm.engine.pin import pin
-from mst_abm.engine.probes import MOVES, SITE_TRIES, address_of, draw_site
+from mst_abm.engine.probes import MOVES, SITE_TRIES, address_of, draw_site, random_site
 from mst_abm.engine.status import DONE
 
 
@@ -238,16 +238,9 @@ def turn_on_lattice(tab, geo, lat, body, res, held, r, o, address, draw):
     keep_apart()
     out = res.outgoing[o]
     m, old, new = out.compartment, out.before, out.species
-    space = geo.spaces[m]
     k = site = np.int64(0)
     for trial in range(SITE_TRIES):
-        a, _, c = rng.detail(
-            address.seed, address.replicate, address.window + (trial << 20), address.space, draw,
-            rng.RESERVING,
-        )  # fmt: skip
-        k = np.int64(space.first_patch + min(int(c * space.patches), space.patches - 1))
-        n = geo.patches[k].last - geo.patches[k].first
-        site = np.int64(min(int(a * n), n - 1))
+        k, site, _ = random_site(geo, m, address, draw, trial)
         if lat.species[r, geo.patches[k].first + site] == old:
             break
     k, site = next_site(geo, lat, r, m, k, site, old)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mst_abm.engine import rng
 from mst_abm.engine.cells import Address
-from mst_abm.engine.changes import chain_to
+from mst_abm.engine.changes import chain_to, n_vacant_neighbours
 from mst_abm.engine.grid import grid_of, locate, shifted, tile_of, view_tile
 from mst_abm.engine.kernel import driver, keep_apart, kernel
 from mst_abm.engine.lattice import acceptance
@@ -33,23 +33,30 @@ def address_of(seed, replicate, window, c, use):
 
 
 @kernel
+def random_site(geo, m, address, draw, trial):
+    """(patch, site in it, a word to accept it by): a site of a lattice, the same chance for each."""
+    keep_apart()
+    space = geo.spaces[m]
+    a, b, c = rng.detail(
+        address.seed, address.replicate, address.window + (trial << 20), address.space, draw,
+        rng.RESERVING,
+    )  # fmt: skip
+    k = np.int64(space.first_patch + min(int(c * space.patches), space.patches - 1))
+    n = geo.patches[k].last - geo.patches[k].first
+    return k, np.int64(min(int(a * n), n - 1)), b
+
+
+@kernel
 def draw_site(tab, geo, lat, body, r, m, on, first, last, counters, address, draw):
     """(patch, site, whether it fits): a random site on cells of pattern ``on`` (-1: vacant), weighed by
     local modifiers; after too many tries the last one tried.
     """
     keep_apart()
-    space = geo.spaces[m]
     grid = pin(grid_of(geo, m))
     k = site = np.int64(0)
     for trial in range(SITE_TRIES):
-        a, b, c = rng.detail(
-            address.seed, address.replicate, address.window + (trial << 20), address.space, draw,
-            rng.RESERVING,
-        )  # fmt: skip
-        k = np.int64(space.first_patch + min(int(c * space.patches), space.patches - 1))
-        lo, n = geo.patches[k].first, geo.patches[k].last - geo.patches[k].first
-        site = np.int64(min(int(a * n), n - 1))
-        species = np.int64(lat.species[r, lo + site])
+        k, site, b = random_site(geo, m, address, draw, trial)
+        species = np.int64(lat.species[r, geo.patches[k].first + site])
         if (species != 0) if on < 0 else (not tab.pattern_mask[on, species]):
             continue
         if first == last:
@@ -70,18 +77,9 @@ def room_at(tab, geo, grid, tile, path, local, placement, push, u):
     keep_apart()
     x, y, z = locate(tile, local)
     if placement == ATTEMPT or placement == VACANT:
-        direction = geo.direction[tile.compartment]
-        n = geo.spaces[tile.compartment].neighbours
-        free = 0
-        for d in range(n):
-            other = shifted(
-                geo, grid, tile, x, y, z,
-                np.int64(direction[d, 0]), np.int64(direction[d, 1]), np.int64(direction[d, 2]),
-            )  # fmt: skip
-            if other >= 0 and tile.species[other] == 0:
-                free += 1
+        free = n_vacant_neighbours(geo, grid, tile, x, y, z)
         if placement == ATTEMPT:
-            return free / n
+            return free / geo.spaces[tile.compartment].neighbours
         return 1.0 if free > 0 else 0.0
     row = geo.spaces[tile.compartment].ball_row
     ball = geo.ball[row]

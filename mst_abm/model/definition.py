@@ -429,20 +429,29 @@ class Model:
     fields: tuple[Field, ...] = ()
 
 
-def expected_number(item: InitialCells, compartment: Compartment) -> float:
-    """Simulated cells of an item, all patches of a body together."""
+def expected_in_patch(item: InitialCells, compartment: Compartment) -> float:
+    """Simulated cells an item asks for in one patch, or in the mixed compartment."""
+    is_lattice = compartment.kind == "lattice"
+    sites = math.prod(compartment.shape) if is_lattice else compartment.capacity
     if item.measure == "number":
-        return item.amount
-    sites = n_sites(compartment)
+        return item.amount / (compartment.patches if is_lattice else 1)
     if item.measure == "fraction":
-        if item.placement == "tubes" and item.amount == 0.0:
-            return sites * min(1.0, math.pi * (item.radius / item.spacing) ** 2)
-        if item.placement == "slabs" and item.amount == 0.0:
-            return sites * min(1.0, item.thickness / item.spacing)
         return item.amount * sites
-    if compartment.kind == "lattice":
+    if is_lattice:
         return item.amount * sites * compartment.spacing**3
     return item.amount * compartment.volume * compartment.share
+
+
+def expected_number(item: InitialCells, compartment: Compartment) -> float:
+    """Simulated cells of an item, all patches of a body together; anatomy without an amount by its shape."""
+    if item.measure == "fraction" and item.amount == 0.0:
+        if item.placement == "tubes":
+            share = min(1.0, math.pi * (item.radius / item.spacing) ** 2)
+            return share * n_sites(compartment)
+        if item.placement == "slabs":
+            return min(1.0, item.thickness / item.spacing) * n_sites(compartment)
+    patches = compartment.patches if compartment.kind == "lattice" else 1
+    return expected_in_patch(item, compartment) * patches
 
 
 def n_sites(compartment: Compartment) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from mst_abm.engine.place import Items
 from mst_abm.errors import ModelError
 from mst_abm.model.compile import CompiledModel
-from mst_abm.model.definition import Compartment, InitialCells, Product
+from mst_abm.model.definition import Compartment, InitialCells, Product, expected_in_patch
 from mst_abm.model.geometry import sites_at
 from mst_abm.model.laws import Updates
 from mst_abm.model.species import resolve
@@ -69,18 +69,6 @@ def sites_from_centre(compartment: Compartment) -> np.ndarray:
     return np.argsort((x**2 + y**2 + z**2).ravel(), kind="stable").astype(np.int32)
 
 
-def expected_number(item: InitialCells, compartment: Compartment) -> float:
-    """Simulated cells an item asks for in one patch, or in the mixed compartment."""
-    sites = math.prod(compartment.shape) if compartment.kind == "lattice" else compartment.capacity
-    if item.measure == "number":
-        return item.amount / (compartment.patches if compartment.kind == "lattice" else 1)
-    if item.measure == "fraction":
-        return item.amount * sites
-    if compartment.kind == "lattice":
-        return item.amount * sites * compartment.spacing**3
-    return item.amount * compartment.volume * compartment.share
-
-
 def build_items(compiled: CompiledModel, updates: Updates) -> Items:
     """Rows for `populate`, given sites and clusters before random places."""
     model = compiled.model
@@ -92,7 +80,7 @@ def build_items(compiled: CompiledModel, updates: Updates) -> Items:
     n_sites = 0
     for item in ordered:
         compartment = model.compartments[places[item.compartment]]
-        number = expected_number(item, compartment)
+        number = expected_in_patch(item, compartment)
         weight_sum = sum(w for _, w in item.species)
         chosen = np.zeros(0, np.int32)
         if item.placement == "tubes":
