@@ -8,6 +8,9 @@ import numpy as np
 
 from mst_abm.records.reader import Run
 
+#: Enough to tell cells of the donor from the patient's.
+MOST_GROUPS = 20
+
 
 @dataclass(frozen=True)
 class Group:
@@ -54,7 +57,7 @@ def fatal_rules(run: Run) -> set[str]:
     return set(map(str, channels["rule"][is_fatal]))
 
 
-def groups_of(run: Run, *, most: int = 16) -> dict[str, list[Group]]:
+def groups_of(run: Run, *, most: int = MOST_GROUPS) -> dict[str, list[Group]]:
     """Cells of every compartment by type and by lasting axes, in the same way everywhere.
 
     Axes are taken in the order of the model as long as no compartment gets more than ``most``
@@ -83,10 +86,15 @@ def groups_of(run: Run, *, most: int = 16) -> dict[str, list[Group]]:
 def _present(run: Run, compartment: str, axes: list[str]) -> list[Group]:
     static = set(run.species["type"][run.species["is_static"].astype(bool)])
     return [
-        Group(key[0], key[1:], counts)
+        Group(key[0], tuple(map(_word, axes, key[1:])), counts)
         for key, counts in run.counts_by(compartment, "type", *axes).items()
         if key[0] not in static and counts.any()
     ]
+
+
+def _word(axis: str, value: str) -> str:
+    """What a value is called: of yes and no the axis says more than the value."""
+    return {"yes": axis, "no": ""}.get(value, value)
 
 
 def _merged(groups: list[Group], axes: list[str], kept: list[str]) -> list[Group]:

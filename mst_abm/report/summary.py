@@ -11,7 +11,6 @@ from mst_abm.report.groups import Group, fatal_rules, groups_of
 #: What a run in tiled mode is where nothing is cut.
 UNCUT = "tiled: no lattice is large enough to be cut; the run is exact"
 
-MOST_GROUPS = 16
 MOST_RULES = 8
 DISCLAIMER = "A research instrument; nothing here is advice on treating patients."
 
@@ -66,7 +65,7 @@ def _head(run: Run) -> list[str]:
 
 def _cells(run: Run) -> list[str]:
     """One table for each compartment, all of one width."""
-    tables = groups_of(run, most=MOST_GROUPS)
+    tables = groups_of(run)
     shares = dict(zip(run.compartment_names, run.compartments["share"], strict=True))
     titles = {name: _title(name, float(share)) for name, share in shares.items()}
     labels = [f"  {group.label}" for groups in tables.values() for group in groups]
