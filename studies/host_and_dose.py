@@ -65,7 +65,7 @@ def plan(patients: int) -> Trial:
 def outcomes(values: dict[str, np.ndarray]) -> dict[str, float]:
     """Shares of patients at one point."""
     return {
-        "rejected": float(np.mean(values["donor_cells_at_end"] < 0.01)),
+        "rejected": float(np.mean(~(values["donor_cells_at_end"] >= 0.01))),
         "gvhd": float(np.mean(values["gvhd_probability"])),
         "remission": float(np.mean(np.isfinite(values["remission"]))),
     }

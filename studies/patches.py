@@ -75,7 +75,7 @@ def trial_of(cut: str, quick: bool) -> Trial:
     overrides = tuple(f"{name}={value}" for name, value in settings.items())
     arm = Arm(cut.replace(" ", ""), ROOT / "configs" / "mst_elderly_aml.yaml", overrides)
     n = -(-replicates // 4) if quick else replicates
-    return Trial(cut, Cohort((), seed=7), n, (arm,), READINGS, (), cut)
+    return Trial(cut, Cohort((), seed=7), n, (arm,), READINGS, (), "")
 
 
 def judged(found: dict[str, dict[str, np.ndarray]], cuts: tuple[str, ...]) -> dict[str, float]:

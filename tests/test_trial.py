@@ -334,6 +334,20 @@ def test_mistakes_in_a_trial_are_said_where_they_are(dish, old, new, sentence):
     assert f"{dish / 'trial.yaml'}:" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("endpoint: leukaemia_log_kill", "endpoint: leukemia_log_kil", "'leukaemia_log_kill'"),
+        ("of: blast_cells, at: 2 d", "of: blast_cell, at: 2 d", "'blast_cells'"),
+    ],
+)
+def test_a_misspelt_name_is_told_before_anything_runs(dish, old, new, sentence):
+    (dish / "trial.yaml").write_text(TRIAL.replace(old, new))
+    with pytest.raises(ScenarioError, match=f"did you mean {sentence}"):
+        run_trial(load_trial(dish / "trial.yaml"), dish / "out")
+    assert not (dish / "out").exists()
+
+
 def test_a_mistake_in_the_scenario_of_an_arm_is_said_as_everywhere(dish):
     (dish / "dish.yaml").write_text(DISH.replace("prey: 60", "pray: 60"))
     with pytest.raises(ScenarioError, match="did you mean 'prey'") as error:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mst_abm.errors import RecordError
+from mst_abm.clinic.endpoints import endpoints_for
+from mst_abm.errors import Problem, RecordError, ScenarioError, did_you_mean
 from mst_abm.records.reader import open_run
 from mst_abm.runs.to_file import run_to_file
 from mst_abm.scenario import load_scenario
@@ -67,11 +68,14 @@ def run_trial(
 
     Raises
     ------
+    ScenarioError
+        If a target or reading names what its arm does not have, or a scenario is wrong.
     RecordError
         If the folder cannot be used.
     """
     n = trial.patients if patients is None else patients
     chosen = [arm for arm in trial.arms if not arms or arm.name in arms]
+    _refuse_unknown_names(trial, chosen)
     place = Path(folder)
     try:
         for arm in chosen:
@@ -99,6 +103,30 @@ def run_trial(
     }
     write_table(trial, found, place / TABLE)
     return found
+
+
+def _refuse_unknown_names(trial: Trial, arms: list[Arm]) -> None:
+    """Say before hours of work what no run of them could yield."""
+    found = []
+    series: set[str] = set()
+    for arm in arms:
+        scenario = load_scenario(arm.scenario, overrides=arm.overrides)
+        names = {item.name for item in scenario.observables}
+        series |= names
+        rules = endpoints_for(scenario.observables, scenario.model.hazards)
+        known = [rule.name for rule in rules]
+        known += [f"true_{name}" for name in known]
+        known += [reading.name for reading in trial.readings if reading.needs <= names]
+        for target in trial.targets:
+            if target.arm == arm.name and target.endpoint not in known:
+                tail = did_you_mean(target.endpoint, known)
+                found.append(f"target {target.name}: '{arm.name}' has no '{target.endpoint}'{tail}")
+    for reading in trial.readings if len(arms) == len(trial.arms) else ():
+        for name in sorted(reading.needs - series):
+            tail = did_you_mean(name, sorted(series))
+            found.append(f"reading {reading.name}: no arm has an observable '{name}'{tail}")
+    if found:
+        raise ScenarioError([Problem(trial.path, 0, 0, message) for message in found])
 
 
 def _task(trial: Trial, arm: Arm, patient: int, folder: Path) -> Task:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -125,12 +124,7 @@ class Trial:
     arms: tuple[Arm, ...]
     readings: tuple[Reading, ...]
     targets: tuple[Target, ...]
-    text: str
-
-    @property
-    def digest(self) -> str:
-        """Of the file's text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+    path: str = ""
 
 
 def load_trial(path: str | Path) -> Trial:
@@ -173,7 +167,7 @@ def load_trial(path: str | Path) -> Trial:
         arms=tuple(arms),
         readings=readings,
         targets=tuple(targets),
-        text=file.read_text(encoding="utf-8"),
+        path=str(path),
     )
 
 
