@@ -92,7 +92,11 @@ IN_QUICKSTART = [
     ("{at: 8 d, infuse", "{att: 8 d, infuse", "unknown key 'att'; did you mean 'at'?"),
     ("{at: 8 d, infuse", "{at: 80 d, infuse", "expected a time before the end of the run at 42 d"),
     ("infuse: donor", "infuse: doner", "unknown graft 'doner'; did you mean 'donor'?"),
-    ("infuse: donor", "infus: donor", "expected one of give, infuse and set"),
+    (
+        "infuse: donor",
+        "infus: donor",
+        "expected one of give, infuse and set, or when, got at, infus; for 'infus' did you mean 'infuse'?",
+    ),
     ("run: {until", "rnu: {until", "unknown section 'rnu'; did you mean 'run'?"),
     ("until: 42 d", "until: 2 d", "expected an end after everything in the protocol, got 2 d"),
     ("until: 42 d", "until: forever", 'expected a duration such as "7 d", got "forever"'),

@@ -334,6 +334,14 @@ def test_mistakes_in_a_trial_are_said_where_they_are(dish, old, new, sentence):
     assert f"{dish / 'trial.yaml'}:" in str(error.value)
 
 
+def test_a_scenario_is_not_a_trial_nor_the_other_way_round(dish):
+    with pytest.raises(ScenarioError, match="got a scenario; use mst-abm run") as error:
+        load_trial(dish / "dish.yaml")
+    assert len(str(error.value).splitlines()) == 1
+    with pytest.raises(ScenarioError, match="got a trial .*; use mst-abm trial"):
+        load_scenario(dish / "trial.yaml")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [

@@ -19,6 +19,7 @@ from mst_abm.clinic.protocol import (
     expand,
     repeats,
 )
+from mst_abm.errors import closest
 from mst_abm.model.definition import Product
 from mst_abm.scenario.context import Context, share_of
 from mst_abm.scenario.definition import Run
@@ -40,6 +41,9 @@ from mst_abm.scenario.schema import (
 )
 from mst_abm.scenario.spaces import parse_species
 from mst_abm.units import quantity, quantity_in, shown
+
+#: What a line of a protocol is about.
+WAYS = ("give", "infuse", "set", "when")
 
 
 def read_run(context: Context) -> Run:
@@ -332,7 +336,11 @@ class Protocol:
             if reset is not None:
                 acts = self._set(reset, keys)
         else:
-            message = f"expected one of give, infuse and set, got {shown(list(words))}"
+            # the misspelt word is the one that is like one of these
+            likely = [(word, meant) for word in words if (meant := closest(word, WAYS))]
+            tail = f"; for '{likely[0][0]}' did you mean '{likely[0][1]}'?" if likely else ""
+            got = ", ".join(words) or shown(item)
+            message = f"expected one of give, infuse and set, or when, got {got}{tail}"
             self.context.problems.add(keys, message)
         if section is not None and section.as_:
             self.groups[section.as_] = self.groups.get(section.as_, Acts()) + acts

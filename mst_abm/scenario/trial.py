@@ -138,6 +138,11 @@ def load_trial(path: str | Path) -> Trial:
     file = Path(path)
     tree = read_file(file)
     problems = Problems(tree)
+    if tree.get("arms") is None and (tree.get("model") or tree.get("rules")):
+        problems.add(
+            (), "expected a trial (cohort, arms, targets), got a scenario; use mst-abm run"
+        )
+        problems.finish()
     section = problems.check(TrialSection, ())
     if section is None:
         problems.finish()
