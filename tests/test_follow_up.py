@@ -181,12 +181,14 @@ def test_blood_series_follow_from_the_counts(run: Run):
 
 def test_illness_and_exposure(run: Run):
     exposure = run.observed["gvhd_exposure"][:, -1]
-    expected = [
-        0.5 * math.erfc(-(math.log10(x) - 10.5) / 0.8 / math.sqrt(2)) if x else 0.0
-        for x in exposure
-    ]
-    assert max(expected) > 1e-6
-    agree(run.true_endpoints["gvhd_probability"], expected)
+    # any grade, then grades from II, III and IV on
+    for name, above in (("", 0.0), ("_II", 0.2), ("_III", 0.6), ("_IV", 1.0)):
+        expected = [
+            0.5 * math.erfc(-(math.log10(x) - 10.5 - above) / 0.8 / math.sqrt(2)) if x else 0.0
+            for x in exposure
+        ]
+        assert max(expected) > 1e-8
+        agree(run.true_endpoints[f"gvhd{name}_probability"], expected)
     assert not run.endpoint_table["is_reported"][list(run.endpoints).index("gvhd_exposure")]
     ill = np.isfinite(run.true_endpoints["gvhd_day"])
     assert [w != "none" for w in run.categories("gvhd_grade", is_true=True)] == ill.tolist()

@@ -166,6 +166,19 @@ def test_a_median_is_judged_at_the_size_of_its_trial():
     assert at(16.0, 28).low < np.median(days) < at(16.0, 28).high
 
 
+@pytest.mark.parametrize("n", [400, 8])
+def test_the_tail_of_a_mean_holds_the_error_of_both_samples(n):
+    days = stats.norm(16.0, 3.0).ppf((np.arange(n) + 0.5) / n)
+    found = compare(Target("T", "a", "e", "mean", 17.5, 28), days)
+    # patients drawn with replacement, and of those as many as were observed
+    error = days.std() * np.sqrt(1 / n + (1 - 1 / n) / 28)
+    side = stats.norm.sf(1.5 / error)
+    noise = 2 * np.sqrt(side / 4000)
+    assert abs(found.tail - 2 * side) < 4 * noise
+    if n == 8:  # the error of those observed alone would be seen to be too small
+        assert abs(2 * stats.norm.sf(1.5 / (days.std() / np.sqrt(28))) - 2 * side) > 8 * noise
+
+
 def test_who_never_recovers_ranks_last():
     days = np.array([10.0, 12.0, np.nan, np.nan, np.nan])
     assert np.isinf(compare(Target("T", "a", "e", "median", 12, 5), days).simulated)
