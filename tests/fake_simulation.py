@@ -146,7 +146,7 @@ class FakeSimulation:
         every = self.scenario.run.snapshots_every_h
         return multiples(every, self.scenario.run.until_h) if every else np.zeros(0)
 
-    def advance(self, to):
+    def advance(self, to, *, halts=None):
         if self._on_advance is not None:
             self._on_advance(to)
         self.time_h = float(to)

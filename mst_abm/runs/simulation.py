@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -240,11 +241,29 @@ class Simulation:
             return np.zeros(0)
         return multiples(run.snapshots_every_h, run.until_h)
 
-    def advance(self, to: float | str) -> None:
+    @property
+    def edges_h(self) -> np.ndarray:
+        """Edges of the exchange intervals, h."""
+        return self._edges
+
+    @property
+    def interval(self) -> int:
+        """Exchange intervals that are done."""
+        return self._interval
+
+    def stand_at(self, interval: int, edges: np.ndarray) -> None:
+        """Set the clock, on edges that may be another run's up to now; the state is the caller's."""
+        if not np.array_equal(edges, self._edges):
+            self._edges = np.array(edges, float)
+            self.courses.set_edges(self._edges)
+        self._interval, self.time_h = interval, float(self._edges[interval])
+
+    def advance(self, to: float | str, *, halts: Callable[[], bool] | None = None) -> None:
         """Run to a time, h or a text such as "8 d".
 
         A time between two exchange edges becomes an edge of its own; what follows is then a
-        different, equally valid draw.
+        different, equally valid draw. ``halts`` is asked now and then whether to stop on the edge that
+        has just been reached; called again, the run goes on to the same bits.
 
         Raises
         ------
@@ -277,6 +296,8 @@ class Simulation:
             self._interval = stop
             self.time_h = float(self._edges[stop])
             self._apply_events()
+            if halts is not None and halts():
+                return
 
     def _booked(self) -> np.ndarray:
         """Events of the sample since the start, (replicate, channel), and as many as reservoirs stand for."""
