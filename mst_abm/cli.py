@@ -185,13 +185,10 @@ def resume(out: Path, threads: int) -> None:
     from mst_abm.runs.resuming import read_recorded
     from mst_abm.runs.resuming import resume as go_on
 
-    def notice(text: str) -> None:
-        click.echo(text, err=True)
-
     scenario = read_recorded(out).scenario
     bar = _Bar(scenario.name, scenario.run.until_h)
     with _goes_on_later(out), Signals() as signals, bar as progress:
-        go_on(out, threads=threads, progress=progress, signals=signals, notice=notice)
+        go_on(out, threads=threads, progress=progress, signals=signals, notice=_notice)
     _show(out)
 
 
@@ -270,7 +267,11 @@ def _record(scenario: Scenario, path: Path, **options: Any) -> None:
 
     bar = _Bar(scenario.name, scenario.run.until_h)
     with _goes_on_later(path), Signals() as signals, bar as progress:
-        run_to_file(scenario, path, progress=progress, signals=signals, **options)
+        run_to_file(scenario, path, progress=progress, signals=signals, notice=_notice, **options)
+
+
+def _notice(text: str) -> None:
+    click.echo(text, err=True)
 
 
 @contextmanager

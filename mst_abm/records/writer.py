@@ -129,8 +129,12 @@ class RunWriter:
         self._flush_seconds = flush_seconds
         self._is_open = False
         self._current = self._place(force)
-        with _speaking(self.path):
-            self._file = h5py.File(self._current, "x", libver=("v110", "v110"))
+        try:
+            with _speaking(self.path):
+                self._file = h5py.File(self._current, "x", libver=("v110", "v110"))
+        except RecordError:
+            self._current.unlink(missing_ok=True)  # of no bytes
+            raise
         self._is_open = True
         try:
             with _speaking(self.path):

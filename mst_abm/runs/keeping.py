@@ -7,7 +7,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -71,15 +72,22 @@ class Keeper:
     ----------
     record : path of the record file
     every_h : simulated time between two, 0 = none but those asked for by a signal
+    notice : told of those that could not be written
     cost : share of the time of the wall clock they may take; infinite: whatever it takes
     """
 
     def __init__(
-        self, record: Path, every_h: float, *, cost: float = COST, signals: Signals | None = None
+        self,
+        record: Path,
+        every_h: float,
+        *,
+        cost: float = COST,
+        signals: Signals | None = None,
+        notice: Callable[[str], None] = warnings.warn,
     ) -> None:
         self.record, self.every_h = record, every_h
         self.cost = cost
-        self.signals = signals
+        self.signals, self.notice = signals, notice
         self._number = 0
         self._last_h = 0.0
         self._rest, self._last = FIRST / cost, time.monotonic()
@@ -110,6 +118,13 @@ class Keeper:
         self._last_h = float(facts["time_h"])
         self._last = time.monotonic()
         self._rest = 0.0 if math.isinf(self.cost) else (self._last - begin) / self.cost
+        if self.signals is not None:
+            self.signals.keeps = False
+
+    def put_off(self, time_h: float, reason: str) -> None:
+        """One could not be written; the next is tried when the time for it comes."""
+        self.notice(f"{reason} The run goes on.")
+        self._last, self._last_h = time.monotonic(), time_h
         if self.signals is not None:
             self.signals.keeps = False
 

@@ -113,12 +113,13 @@ def resume(
             progress=progress,
             checkpoint_cost=checkpoint_cost,
             signals=signals,
+            notice=notice,
         )
         return
     notice(f"{path}: goes on from day {found.facts['time_h'] / 24:g}.")
     sim = simulation_at(found, recorded.scenario, recorded, threads=threads)
     every_h = recorded.scenario.run.checkpoint_h
-    keeper = Keeper(recorded.path, every_h, cost=checkpoint_cost, signals=signals)
+    keeper = Keeper(recorded.path, every_h, cost=checkpoint_cost, signals=signals, notice=notice)
     keeper.goes_on(found)
     more = {"forked_from": recorded.forked_from}
     with continued(found, recorded, sim, recorded.path, more) as writer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from mst_abm.clinic.endpoints import endpoints_for
 from mst_abm.clinic.laboratory import Laboratory
 from mst_abm.clinic.observation import DAY_H
 from mst_abm.clinic.reaction import looked_at
+from mst_abm.errors import RecordError
 from mst_abm.model.definition import Observable
 from mst_abm.model.english import count_assumptions
 from mst_abm.model.species import matches
@@ -67,12 +69,14 @@ def run_to_file(
     simulation: Any = None,
     checkpoint_cost: float = COST,
     signals: Signals | None = None,
+    notice: Callable[[str], None] = warnings.warn,
 ) -> None:
     """Run a scenario to its end and record it.
 
     Snapshots are taken of the first ``snapshot_replicates`` replicates. ``simulation`` overrides
     the one that would be made from the scenario. Checkpoints stand beside the file until the run is over; they take
-    at most ``checkpoint_cost`` of its time. ``signals``: listened to, see `Signals`. An interruption
+    at most ``checkpoint_cost`` of its time. ``signals``: listened to, see `Signals`; ``notice`` is told of
+    checkpoints that could not be written. An interruption
     (Ctrl-C) leaves a readable file with status "interrupted" and is raised again.
 
     Raises
@@ -97,7 +101,13 @@ def run_to_file(
         replicates=first_replicate + np.arange(replicates),
         snapshot_replicates=snapshot_replicates,
     )
-    keeper = Keeper(Path(path), scenario.run.checkpoint_h, cost=checkpoint_cost, signals=signals)
+    keeper = Keeper(
+        Path(path),
+        scenario.run.checkpoint_h,
+        cost=checkpoint_cost,
+        signals=signals,
+        notice=notice,
+    )
     with RunWriter(path, header, force=force) as writer:
         recording = Recording(sim, writer, Samples(), keeper, progress)
         recording.begin()
@@ -197,7 +207,13 @@ class Recording:
         """A checkpoint if one is wanted; the end if a signal asked for it."""
         if self._is_rest():
             self.writer.secure()
-            self.keeper.keep(*self.contents())
+            try:
+                self.keeper.keep(*self.contents())
+            except RecordError as error:
+                # the run is worth more than its checkpoint, unless it ends here
+                if self.keeper.is_stopped:
+                    raise
+                self.keeper.put_off(self.sim.time_h, str(error))
         if self.keeper.is_stopped:
             raise KeyboardInterrupt
 
