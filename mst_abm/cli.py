@@ -194,6 +194,65 @@ def resume(out: Path, threads: int) -> None:
 
 @main.command()
 @_out
+@click.option("--at", required=True, metavar="TIME", help="When the arm branches off, as '21 d'.")
+@_set
+@_output
+@_force
+@_threads
+def fork(
+    out: Path,
+    at: str,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    force: bool,
+    threads: int,
+) -> None:
+    """Branch an arm off a run: its record up to a day, from there on with other values."""
+    from mst_abm.runs.forking import fork as branch
+    from mst_abm.runs.keeping import Signals
+    from mst_abm.runs.resuming import read_recorded
+    from mst_abm.units import quantity
+
+    path = output or out.with_name(f"{out.stem}.fork.h5")
+    scenario = read_recorded(out).scenario
+    bar = _Bar(scenario.name, scenario.run.until_h)
+    with _goes_on_later(path), Signals() as signals, bar as progress:
+        branch(
+            out,
+            path,
+            at_h=quantity(at, "time"),
+            overrides=overrides,
+            force=force,
+            threads=threads,
+            progress=progress,
+            signals=signals,
+            notice=_notice,
+        )
+    _show(path)
+
+
+@main.command()
+@_out
+@click.option("--to", metavar="TIME", help="Run once more up to there and compare, as '3 d'.")
+@click.option("--from", "start", default="0 h", metavar="TIME", help="Begin at a checkpoint.")
+@_threads
+def verify(out: Path, to: str | None, start: str, threads: int) -> None:
+    """Check the checksums of a record and its checkpoints; run a stretch again and compare."""
+    from mst_abm.runs.verifying import verify as look
+    from mst_abm.units import quantity
+
+    to_h = None if to is None else quantity(to, "time")
+    right, wrong = look(out, from_h=quantity(start, "time"), to_h=to_h, threads=threads)
+    for text in right:
+        click.echo(text)
+    for text in wrong:
+        click.echo(text, err=True)
+    if wrong:
+        raise click.exceptions.Exit(FAILED)
+
+
+@main.command()
+@_out
 def show(out: Path) -> None:
     """Print what happened in a run."""
     _show(out)
