@@ -36,6 +36,7 @@ from mst_abm.model.species import resolve
 from mst_abm.runs.courses import Courses
 from mst_abm.runs.fields import SpreadingFields
 from mst_abm.runs.initial import build_items
+from mst_abm.runs.needs import needs_of, refuse_memory
 from mst_abm.runs.reservoirs import Reservoirs
 from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
 from mst_abm.runs.timetable import event_yields, multiples, run_edges
@@ -116,6 +117,7 @@ class Simulation:
         self.courses.set_edges(self._edges)
         #: What one event of each tally adds to each signal; empty where none does.
         self._yields = event_yields(self.compiled)
+        refuse_memory(needs_of(scenario, self.compiled, replicates=replicates))
         self._populate(items)
         # threads share out bodies, or the tiles of one body after another
         cuts = is_tiled(self.geometry)
