@@ -36,7 +36,7 @@ from mst_abm.model.species import resolve
 from mst_abm.runs.courses import Courses
 from mst_abm.runs.fields import SpreadingFields
 from mst_abm.runs.initial import build_items
-from mst_abm.runs.needs import needs_of, refuse_memory
+from mst_abm.runs.needs import Needs, needs_of, refuse_memory
 from mst_abm.runs.reservoirs import Reservoirs
 from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
 from mst_abm.runs.timetable import event_yields, multiples, run_edges
@@ -117,7 +117,7 @@ class Simulation:
         self.courses.set_edges(self._edges)
         #: What one event of each tally adds to each signal; empty where none does.
         self._yields = event_yields(self.compiled)
-        refuse_memory(needs_of(scenario, self.compiled, replicates=replicates))
+        refuse_memory(self.needs())
         self._populate(items)
         # threads share out bodies, or the tiles of one body after another
         cuts = is_tiled(self.geometry)
@@ -227,6 +227,15 @@ class Simulation:
                 f"{missing} initial cells found no vacant site; lower their numbers or enlarge "
                 "the lattice."
             )
+
+    def needs(self, snapshot_replicates: int = 1) -> Needs:
+        """What the run needs of memory and disc, predicted from its first cells."""
+        return needs_of(
+            self.scenario,
+            self.compiled,
+            replicates=self.replicates,
+            snapshot_replicates=snapshot_replicates,
+        )
 
     # time
 

@@ -30,7 +30,7 @@ from mst_abm.records.schema import Decided, Endpoint, FieldBlocks, Given, Header
 from mst_abm.records.writer import RunWriter
 from mst_abm.runs.follow_up import Samples, read_endpoints
 from mst_abm.runs.keeping import COST, Keeper, Signals, origin
-from mst_abm.runs.needs import needs_of, refuse_disc
+from mst_abm.runs.needs import refuse_disc
 from mst_abm.runs.timetable import multiples
 
 if TYPE_CHECKING:
@@ -96,14 +96,8 @@ def run_to_file(
             first_replicate=first_replicate,
             threads=threads,
         )
-        needs = needs_of(
-            scenario,
-            sim.compiled,
-            replicates=replicates,
-            snapshot_replicates=snapshot_replicates,
-        )
         if Path(path).parent.is_dir():  # else there is more to say than of its disc
-            refuse_disc(needs, Path(path))
+            refuse_disc(sim.needs(snapshot_replicates), Path(path))
     header = header_of(
         sim,
         seed=scenario.run.seed if seed is None else seed,
