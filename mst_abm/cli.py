@@ -7,9 +7,9 @@ a run is made here.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,11 @@ _force = click.option(
     "--force", is_flag=True, help="Replace an existing record and its figure, never another file."
 )
 _threads = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+_checkpoint = click.option(
+    "--checkpoint",
+    metavar="TIME",
+    help="Simulated time between checkpoints, as '6 h'; 0: none but those a signal asks for [1 d].",
+)
 
 
 @main.command()
@@ -105,6 +110,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
 @_set
 @_force
 @_threads
+@_checkpoint
 @click.option("--no-figure", is_flag=True, help="Do not draw a figure beside the file.")
 def run(
     file: Path,
@@ -113,12 +119,13 @@ def run(
     overrides: tuple[str, ...],
     force: bool,
     threads: int,
+    checkpoint: str | None,
     no_figure: bool,
 ) -> None:
     """Run one patient; record it, print a short table, draw a figure."""
     from mst_abm.scenario import load_scenario
 
-    scenario = load_scenario(file, overrides=overrides)
+    scenario = load_scenario(file, overrides=(*overrides, *_every(checkpoint)))
     path = output or Path(f"{scenario.name}.h5")
     _check_record(path, force)
     figure = path.with_suffix(".png")
@@ -139,6 +146,7 @@ def run(
 @_set
 @_force
 @_threads
+@_checkpoint
 def ensemble(
     file: Path,
     replicates: int,
@@ -148,11 +156,12 @@ def ensemble(
     overrides: tuple[str, ...],
     force: bool,
     threads: int,
+    checkpoint: str | None,
 ) -> None:
     """Run many replicates of one scenario into one file."""
     from mst_abm.scenario import load_scenario
 
-    scenario = load_scenario(file, overrides=overrides)
+    scenario = load_scenario(file, overrides=(*overrides, *_every(checkpoint)))
     path = output or Path(f"{scenario.name}.h5")
     _check_record(path, force)
     _record(
@@ -165,6 +174,81 @@ def ensemble(
         first_replicate=first_replicate,
     )
     _show(path)
+
+
+@main.command()
+@_out
+@_threads
+def resume(out: Path, threads: int) -> None:
+    """Go on with a run that was stopped or killed, to the bits of one that was not."""
+    from mst_abm.runs.keeping import Signals
+    from mst_abm.runs.resuming import read_recorded
+    from mst_abm.runs.resuming import resume as go_on
+
+    scenario = read_recorded(out).scenario
+    bar = _Bar(scenario.name, scenario.run.until_h)
+    with _goes_on_later(out), Signals() as signals, bar as progress:
+        go_on(out, threads=threads, progress=progress, signals=signals, notice=_notice)
+    _show(out)
+
+
+@main.command()
+@_out
+@click.option("--at", required=True, metavar="TIME", help="When the arm branches off, as '21 d'.")
+@_set
+@_output
+@_force
+@_threads
+def fork(
+    out: Path,
+    at: str,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    force: bool,
+    threads: int,
+) -> None:
+    """Branch an arm off a run: its record up to a day, from there on with other values."""
+    from mst_abm.runs.forking import fork as branch
+    from mst_abm.runs.keeping import Signals
+    from mst_abm.runs.resuming import read_recorded
+    from mst_abm.units import quantity
+
+    path = output or out.with_name(f"{out.stem}.fork.h5")
+    scenario = read_recorded(out).scenario
+    bar = _Bar(scenario.name, scenario.run.until_h)
+    with _goes_on_later(path), Signals() as signals, bar as progress:
+        branch(
+            out,
+            path,
+            at_h=quantity(at, "time"),
+            overrides=overrides,
+            force=force,
+            threads=threads,
+            progress=progress,
+            signals=signals,
+            notice=_notice,
+        )
+    _show(path)
+
+
+@main.command()
+@_out
+@click.option("--to", metavar="TIME", help="Run once more up to there and compare, as '3 d'.")
+@click.option("--from", "start", default="0 h", metavar="TIME", help="Begin at a checkpoint.")
+@_threads
+def verify(out: Path, to: str | None, start: str, threads: int) -> None:
+    """Check the checksums of a record and its checkpoints; run a stretch again and compare."""
+    from mst_abm.runs.verifying import verify as look
+    from mst_abm.units import quantity
+
+    to_h = None if to is None else quantity(to, "time")
+    right, wrong = look(out, from_h=quantity(start, "time"), to_h=to_h, threads=threads)
+    for text in right:
+        click.echo(text)
+    for text in wrong:
+        click.echo(text, err=True)
+    if wrong:
+        raise click.exceptions.Exit(FAILED)
 
 
 @main.command()
@@ -230,22 +314,35 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
+def _every(checkpoint: str | None) -> tuple[str, ...]:
+    """The override that a time between checkpoints stands for."""
+    return () if checkpoint is None else (f"run.checkpoint={checkpoint}",)
+
+
 def _record(scenario: Scenario, path: Path, **options: Any) -> None:
-    """Run into a file with a progress bar; SIGTERM, as a cluster sends it, ends like Ctrl-C."""
+    """Run into a file with a progress bar; what a cluster sends before it kills leaves a checkpoint."""
+    from mst_abm.runs.keeping import Signals
     from mst_abm.runs.to_file import run_to_file
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    bar = _Bar(scenario.name, scenario.run.until_h)
+    with _goes_on_later(path), Signals() as signals, bar as progress:
+        run_to_file(scenario, path, progress=progress, signals=signals, notice=_notice, **options)
+
+
+def _notice(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@contextmanager
+def _goes_on_later(path: Path) -> Iterator[None]:
+    """Say after an interruption how the run is gone on with."""
     try:
-        with _Bar(scenario.name, scenario.run.until_h) as progress:
-            run_to_file(scenario, path, progress=progress, **options)
+        yield
     except KeyboardInterrupt:
         if path.exists():
             click.echo(f"{path}: holds everything up to the interruption.", err=True)
+            click.echo(f"Go on with: mst-abm resume {path}", err=True)
         raise
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 class _Bar:

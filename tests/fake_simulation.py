@@ -22,6 +22,7 @@ from mst_abm.model.definition import (
     Product,
     Signal,
 )
+from mst_abm.runs.needs import Needs
 from mst_abm.scenario.definition import Run, Scenario
 
 SPECIES = (
@@ -146,7 +147,10 @@ class FakeSimulation:
         every = self.scenario.run.snapshots_every_h
         return multiples(every, self.scenario.run.until_h) if every else np.zeros(0)
 
-    def advance(self, to):
+    def needs(self, snapshot_replicates=1):
+        return Needs(state=0, record=0, checkpoints=0)
+
+    def advance(self, to, *, halts=None):
         if self._on_advance is not None:
             self._on_advance(to)
         self.time_h = float(to)

@@ -143,6 +143,19 @@ class Clinician:
                     self._began[reaction.begins][body] = time_h
         return found
 
+    def memory(self) -> dict[str, np.ndarray]:
+        """What it knows of the patients, by name."""
+        found = {name: getattr(self, f"_{name}") for name in ("days", "taken", "last")}
+        # a reaction that begins no group has one without a name
+        found |= {f"began/{i}": began for i, began in enumerate(self._began.values())}
+        found |= {f"latest/{name}": known for name, known in self._latest.items()}
+        return found | {"is_stopped": self.is_stopped}
+
+    def recall(self, memory: Mapping[str, np.ndarray]) -> None:
+        """Know again what another knew. Changes: everything that `memory` gives."""
+        for name, known in self.memory().items():
+            known[...] = memory[name]
+
     def _is_due(self, i: int, reaction: Reaction, time_h: float) -> np.ndarray:
         met = np.ones(len(self.is_stopped), bool)
         for condition in reaction.conditions:

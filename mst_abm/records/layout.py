@@ -26,7 +26,12 @@ CELL_CHUNK = 1 << 16
 INDEX_CHUNK = 1024
 # the netCDF mark of a dimension without coordinates
 NO_VALUES = "This is a netCDF dimension but not a netCDF variable"
-COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+COMPRESSED = {
+    "compression": "gzip",
+    "compression_opts": 1,
+    "shuffle": True,
+    "fletcher32": True,  # a byte that was changed is noticed by whoever reads it
+}
 _TEXT_DTYPE = h5py.string_dtype()
 _TEXT_TYPE = h5py.h5t.py_create(_TEXT_DTYPE, logical=True)
 _SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)

@@ -71,7 +71,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = _open(path)
+        self._file = open_file(path)
         found = self._file.attrs.get("format")
         if found != FORMAT:
             self._file.close()
@@ -531,7 +531,8 @@ class Run:
             raise RecordError(f"{self.path}: expected a {what} ({', '.join(known)}), got '{name}'.")
 
 
-def _open(path: Path) -> h5py.File:
+def open_file(path: Path) -> h5py.File:
+    """The HDF5 file, also one that still grows or whose writer was killed; RecordError if it is none."""
     if not path.exists():
         raise RecordError(f"{path}: expected a record file, there is none; check the name.")
     if path.is_dir():

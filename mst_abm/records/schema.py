@@ -161,6 +161,8 @@ ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("python", "version"),
     ("git_commit", "commit of the source tree, empty if installed from a package"),
     ("host", "name of the computer"),
+    ("snapshot_replicates", "snapshots are taken of the first so many"),
+    ("forked_from", "record and day this one was branched off from, empty if it was not"),
     ("threads", "threads the run was allowed"),
     ("mode", "exact or tiled"),
     ("started", "date and time of the start, UTC"),
@@ -311,6 +313,7 @@ class Header:
     has_identity: bool = False
     has_handover: bool = False
     n_records_expected: int = 1
+    snapshot_replicates: int = 1
     attributes: Mapping[str, object] = field(default_factory=dict)
 
     @property

@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 
 from mst_abm.errors import DiscFullError, RecordError
+from mst_abm.records.copying import Earlier, copy_committed
 from mst_abm.records.layout import Layout
 from mst_abm.records.reader import is_record
 from mst_abm.records.schema import (
@@ -108,7 +109,8 @@ class RunWriter:
     """The file of one run: records at once in memory, in the file by whole chunks or every 10 s.
 
     An existing file is refused without ``force``; with it, the old file stays until the first
-    record of the new one is safe.
+    record of the new one is safe. ``earlier``: the record begins with a part of another, of the same
+    name or not.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class RunWriter:
         *,
         force: bool = False,
         flush_seconds: float = 10.0,
+        earlier: Earlier | None = None,
     ) -> None:
         self.path = Path(path)
         self.header = header
@@ -126,8 +129,12 @@ class RunWriter:
         self._flush_seconds = flush_seconds
         self._is_open = False
         self._current = self._place(force)
-        with _speaking(self.path):
-            self._file = h5py.File(self._current, "x", libver=("v110", "v110"))
+        try:
+            with _speaking(self.path):
+                self._file = h5py.File(self._current, "x", libver=("v110", "v110"))
+        except RecordError:
+            self._current.unlink(missing_ok=True)  # of no bytes
+            raise
         self._is_open = True
         try:
             with _speaking(self.path):
@@ -153,6 +160,12 @@ class RunWriter:
         self._levels: list[Mapping[str, np.ndarray]] = []  # of fields, one for each frame
         self._n_cells = 0
         self._statistics: dict[str, float] = {}
+        if earlier is not None:
+            try:
+                self._take_over(earlier)
+            except BaseException:
+                self._discard()
+                raise
 
     # ------------------------------------------------------------------ recording
 
@@ -281,13 +294,53 @@ class RunWriter:
         else:
             self.close("interrupted" if kind is KeyboardInterrupt else "failed")
 
+    # ------------------------------------------------------------------ checkpoints
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint has to know of the file; commit first."""
+        return {
+            "n_records": self.n_records,
+            "n_snapshots": self.n_snapshots,
+            "n_snapshot_cells": self._n_cells,
+            "wall_seconds": time.monotonic() - self._start,
+            "statistics": {name: float(value) for name, value in self._statistics.items()},
+        }
+
+    def memory(self) -> dict[str, np.ndarray]:
+        """Sums at the previous record, by name: the next one is told as a difference to them."""
+        return {
+            "tally": self._previous_tally,
+            "received": self._previous_received,
+            **{f"reserves/{name}": sums for name, sums in self._previous_reserves.items()},
+        }
+
+    def secure(self) -> None:
+        """Commit, and force the file to the disc, before a checkpoint says what is in it."""
+        self.commit()
+        with _speaking(self.path):
+            os.fsync(self._file.id.get_vfd_handle())
+
+    def _take_over(self, earlier: Earlier) -> None:
+        """Begin with what another record holds, and put this file in its place."""
+        start = "reserves/"
+        self._previous_tally = np.array(earlier.memory["tally"], "i8")
+        self._previous_received = np.array(earlier.memory["received"], "i8")
+        self._previous_reserves = {
+            n.removeprefix(start): a for n, a in earlier.memory.items() if n.startswith(start)
+        }
+        self._statistics = dict(earlier.statistics)
+        self._start -= earlier.seconds
+        with _speaking(self.path):
+            copy_committed(earlier, self._layout)
+        self.n_records, self.n_snapshots = earlier.n_records, earlier.n_snapshots
+        self._n_cells = earlier.n_snapshot_cells
+        self.commit()
+
     # ------------------------------------------------------------------ creation
 
     def _place(self, force: bool) -> Path:
-        """Where to create the file: beside an old one, which stays until a record is safe."""
+        """Where to create the file: under another name, so that a file of this one is always whole."""
         refuse_place(self.path, force=force)
-        if not self.path.exists():
-            return self.path
         partial = self.path.with_name(f"{self.path.name}.partial-{os.getpid()}")
         partial.unlink(missing_ok=True)
         return partial
@@ -389,6 +442,8 @@ def _speaking(path: Path) -> Iterator[None]:
     """Turn an error of the disc into one sentence."""
     try:
         yield
+    except RecordError:
+        raise
     except (OSError, RuntimeError) as error:  # RuntimeError: h5py while it flushes or closes
         number = _number(error)
         if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

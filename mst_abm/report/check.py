@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 from textwrap import fill
 
 import numpy as np
 
 from mst_abm.model.compile import CompiledModel, compile_model
-from mst_abm.model.definition import Compartment, expected_number, n_sites
+from mst_abm.model.definition import n_sites
 from mst_abm.model.english import basis, count_assumptions, read_back
 from mst_abm.model.fields import block_width, range_of
 from mst_abm.report.summary import UNCUT, duration, number
+from mst_abm.runs.needs import initial_cells, needs_of, shown_bytes
 from mst_abm.runs.simulation import check_addresses
 from mst_abm.runs.tiled import FEWEST_TRIES, LARGEST_ERROR, plans, tile_side
 from mst_abm.runs.timetable import run_edges
@@ -38,20 +38,17 @@ def check_text(scenario: Scenario) -> str:
     lines += _spaces(scenario)
     lines += _fields(scenario)
     lines += _tiles(scenario, compiled, edges)
+    needs = needs_of(scenario, compiled)
     n, total = count_assumptions(scenario.model)
     lines += [
         "",
         f"species: {len(compiled.species) - 1}, kinds of event: {len(compiled.tallies)}",
-        f"memory: about {_bytes(_memory(scenario, compiled))} for each replicate",
+        f"memory: about {shown_bytes(needs.state)} for each replicate, twice that for a checkpoint",
+        f"disc: about {shown_bytes(needs.record)} of record, {shown_bytes(needs.checkpoints)} of checkpoints "
+        "while it runs",
         f"assumptions: {n} of {total} numbers",
     ]
     return "\n".join(lines) + "\n"
-
-
-def initial_cells(scenario: Scenario, compartment: Compartment) -> float:
-    """Expected simulated cells of a compartment at the start, anatomy included."""
-    items = [item for item in scenario.model.initial if item.compartment == compartment.name]
-    return sum(expected_number(item, compartment) for item in items)
 
 
 def _head(scenario: Scenario) -> list[str]:
@@ -127,7 +124,7 @@ def _spaces(scenario: Scenario) -> list[str]:
     """One line per compartment: cells, sites, occupancy, part of the body."""
     lines = ["", f"{'compartment':<16} {'cells':>12} {'sites':>12} {'taken':>7} {'of body':>10}"]
     for compartment in scenario.model.compartments:
-        cells, sites = initial_cells(scenario, compartment), n_sites(compartment)
+        cells, sites = initial_cells(scenario, compartment.name), n_sites(compartment)
         taken = f"{cells / sites:.0%}" if sites else "-"
         lines.append(
             f"{compartment.name:<16} {number(round(cells)):>12} {number(sites) if sites else '-':>12}"
@@ -180,36 +177,3 @@ def _tiles(scenario: Scenario, compiled: CompiledModel, edges: np.ndarray) -> li
     if scenario.run.mode == "tiled" and not lines:
         lines += ["", UNCUT]
     return lines
-
-
-def _memory(scenario: Scenario, compiled: CompiledModel) -> int:
-    """Bytes of the state of one replicate: what the engine would allocate."""
-    from mst_abm.engine.state import make_state
-
-    mixed = [c for c in scenario.model.compartments if c.kind == "mixed"]
-    slots = [c.capacity or max(16, int(1.25 * initial_cells(scenario, c))) for c in mixed]
-    state = make_state(
-        compiled.tables._replace(has_identity=scenario.run.records_identity),
-        compiled.geometry,
-        replicates=np.arange(1),
-        n_tallies=len(compiled.tallies),
-        signals=np.zeros(len(scenario.model.signals)),
-        n_fields=len(compiled.fields),
-        slots=np.array(slots, np.int64),
-        levels=[0.0] * len(scenario.model.fields),
-    )
-    return sum(_nbytes(getattr(state, field.name)) for field in fields(state))
-
-
-def _nbytes(part: object) -> int:
-    if isinstance(part, np.ndarray):
-        return part.nbytes
-    return sum(_nbytes(p) for p in part) if isinstance(part, tuple) else 0
-
-
-def _bytes(n: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if n < 1000:
-            return f"{n:.3g} {unit}"
-        n /= 1000
-    return f"{n:.3g} GB"

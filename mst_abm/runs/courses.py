@@ -6,6 +6,8 @@ decision gives a replicate a plan of its own, or that of others who were given t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mst_abm.clinic.laboratory import Laboratory
@@ -152,6 +154,36 @@ class Courses:
         now = [(body, e) for at, body, e in self._decided if abs(at - time_h) < SAME_H]
         self._decided = [item for item in self._decided if item[0] > time_h + SAME_H]
         return now
+
+    # memory
+
+    def memory(self) -> dict[str, np.ndarray]:
+        """What was decided and seen so far, by name; plans of drugs follow from it."""
+        n = len(self.clinician.looks_at)
+        seen = np.array([d.seen for d in self.decisions], float).reshape(len(self.decisions), n)
+        return {
+            "decided/body": np.array([d.body for d in self.decisions], np.int64),
+            "decided/time": np.array([d.time_h for d in self.decisions], float),
+            "decided/reaction": np.array([d.reaction for d in self.decisions], np.int64),
+            "decided/seen": seen,
+            **{f"clinician/{name}": array for name, array in self.clinician.memory().items()},
+        }
+
+    def recall(self, memory: Mapping[str, np.ndarray], time_h: float) -> None:
+        """Stand where another stood at a time of a run: its decisions are taken once more.
+
+        Changes: everything but the edges.
+        """
+        self.plan[:] = 0
+        self._doses, self._levels = self._doses[:1], self._levels[:1]
+        self.decisions, self._decided = [], []
+        columns = (memory[f"decided/{name}"] for name in ("body", "time", "reaction", "seen"))
+        for body, at, reaction, seen in zip(*columns, strict=True):
+            self._take(Decision(int(body), float(at), int(reaction), tuple(map(float, seen))))
+        self._used = np.unique(self.plan)
+        self._decided = [item for item in self._decided if item[0] > time_h + SAME_H]
+        known = {name: memory[f"clinician/{name}"] for name in self.clinician.memory()}
+        self.clinician.recall(known)
 
     @property
     def treated(self) -> np.ndarray:

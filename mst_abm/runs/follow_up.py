@@ -6,7 +6,7 @@ and from the truth, by the same rules.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,28 @@ class Samples:
         if set(FINE).intersection(laboratory.names):
             levels = laboratory.read_levels(sim.signals)
             self.fine.append((sim.time_h, {name: levels[name] for name in FINE}))
+
+    def memory(self) -> dict[str, np.ndarray]:
+        """Everything read so far, by name; of every series (sample, replicate)."""
+        found = {}
+        for kind in ("daily", "fine"):
+            samples = getattr(self, kind)
+            found[f"{kind}/times"] = np.array([time_h for time_h, _ in samples], float)
+            for name in samples[0][1] if samples else ():
+                found[f"{kind}/series/{name}"] = np.stack([s[name] for _, s in samples])
+        return found
+
+    @classmethod
+    def recalled(cls, memory: Mapping[str, np.ndarray]) -> Samples:
+        """The samples of a memory."""
+        found = cls()
+        for kind in ("daily", "fine"):
+            start = f"{kind}/series/"
+            series = {n.removeprefix(start): a for n, a in memory.items() if n.startswith(start)}
+            for i, time_h in enumerate(memory[f"{kind}/times"]):
+                rows = {name: values[i] for name, values in series.items()}
+                getattr(found, kind).append((float(time_h), rows))
+        return found
 
 
 @dataclass(frozen=True)

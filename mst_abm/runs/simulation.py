@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -35,6 +36,7 @@ from mst_abm.model.species import resolve
 from mst_abm.runs.courses import Courses
 from mst_abm.runs.fields import SpreadingFields
 from mst_abm.runs.initial import build_items
+from mst_abm.runs.needs import Needs, needs_of, refuse_memory
 from mst_abm.runs.reservoirs import Reservoirs
 from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
 from mst_abm.runs.timetable import event_yields, multiples, run_edges
@@ -115,6 +117,7 @@ class Simulation:
         self.courses.set_edges(self._edges)
         #: What one event of each tally adds to each signal; empty where none does.
         self._yields = event_yields(self.compiled)
+        refuse_memory(self.needs())
         self._populate(items)
         # threads share out bodies, or the tiles of one body after another
         cuts = is_tiled(self.geometry)
@@ -225,6 +228,15 @@ class Simulation:
                 "the lattice."
             )
 
+    def needs(self, snapshot_replicates: int = 1) -> Needs:
+        """What the run needs of memory and disc, predicted from its first cells."""
+        return needs_of(
+            self.scenario,
+            self.compiled,
+            replicates=self.replicates,
+            snapshot_replicates=snapshot_replicates,
+        )
+
     # time
 
     @property
@@ -240,11 +252,29 @@ class Simulation:
             return np.zeros(0)
         return multiples(run.snapshots_every_h, run.until_h)
 
-    def advance(self, to: float | str) -> None:
+    @property
+    def edges_h(self) -> np.ndarray:
+        """Edges of the exchange intervals, h."""
+        return self._edges
+
+    @property
+    def interval(self) -> int:
+        """Exchange intervals that are done."""
+        return self._interval
+
+    def stand_at(self, interval: int, edges: np.ndarray) -> None:
+        """Set the clock, on edges that may be another run's up to now; the state is the caller's."""
+        if not np.array_equal(edges, self._edges):
+            self._edges = np.array(edges, float)
+            self.courses.set_edges(self._edges)
+        self._interval, self.time_h = interval, float(self._edges[interval])
+
+    def advance(self, to: float | str, *, halts: Callable[[], bool] | None = None) -> None:
         """Run to a time, h or a text such as "8 d".
 
         A time between two exchange edges becomes an edge of its own; what follows is then a
-        different, equally valid draw.
+        different, equally valid draw. ``halts`` is asked now and then whether to stop on the edge that
+        has just been reached; called again, the run goes on to the same bits.
 
         Raises
         ------
@@ -277,6 +307,8 @@ class Simulation:
             self._interval = stop
             self.time_h = float(self._edges[stop])
             self._apply_events()
+            if halts is not None and halts():
+                return
 
     def _booked(self) -> np.ndarray:
         """Events of the sample since the start, (replicate, channel), and as many as reservoirs stand for."""

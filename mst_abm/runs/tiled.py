@@ -143,6 +143,15 @@ class TiledPatches:
         # what is still late after a window's shares is little: not worth a halt between colours
         self._rest = [[[Share.of([], [way])] for way in ways] for ways in directions]
 
+    @property
+    def work(self) -> tuple[int, float, float]:
+        """Windows run, tries of the busiest cell in the longest, the error estimated for it."""
+        return self.n_windows, self.tries, self.error
+
+    @work.setter
+    def work(self, done: tuple[int, float, float]) -> None:
+        self.n_windows, self.tries, self.error = done
+
     def _share_out(self, k: int, order: np.ndarray) -> list[Share]:
         """A share for every thread; a single one needs no halt between colours."""
         if self.threads == 1:

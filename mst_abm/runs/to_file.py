@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +21,16 @@ from mst_abm.clinic.endpoints import endpoints_for
 from mst_abm.clinic.laboratory import Laboratory
 from mst_abm.clinic.observation import DAY_H
 from mst_abm.clinic.reaction import looked_at
+from mst_abm.errors import RecordError
 from mst_abm.model.definition import Observable
 from mst_abm.model.english import count_assumptions
 from mst_abm.model.species import matches
+from mst_abm.records.checkpoint import remove_checkpoints
 from mst_abm.records.schema import Decided, Endpoint, FieldBlocks, Given, Header, ReactionRow
 from mst_abm.records.writer import RunWriter
 from mst_abm.runs.follow_up import Samples, read_endpoints
+from mst_abm.runs.keeping import COST, Keeper, Signals, origin
+from mst_abm.runs.needs import refuse_disc
 from mst_abm.runs.timetable import multiples
 
 if TYPE_CHECKING:
@@ -33,6 +40,7 @@ STREAM_RULE = (
     "Philox 4x32-10, doi:10.1145/2063384.2063405; key: the seed; counter: candidate within the"
     " exchange interval, interval, purpose and place, replicate"
 )
+SAME_H = 1e-9
 # a fingerprint costs some 15 us a replicate, for tiny models more than the run
 MOST_DIGESTED = 10_000
 
@@ -60,12 +68,17 @@ def run_to_file(
     snapshot_replicates: int = 1,
     progress: Callable[[Progress], None] | None = None,
     simulation: Any = None,
+    checkpoint_cost: float = COST,
+    signals: Signals | None = None,
+    notice: Callable[[str], None] = warnings.warn,
 ) -> None:
     """Run a scenario to its end and record it.
 
     Snapshots are taken of the first ``snapshot_replicates`` replicates. ``simulation`` overrides
-    the one that would be made from the scenario. An interruption (Ctrl-C) leaves a readable file
-    with status "interrupted" and is raised again.
+    the one that would be made from the scenario. Checkpoints stand beside the file until the run is over; they take
+    at most ``checkpoint_cost`` of its time. ``signals``: listened to, see `Signals`; ``notice`` is told of
+    checkpoints that could not be written. An interruption
+    (Ctrl-C) leaves a readable file with status "interrupted" and is raised again.
 
     Raises
     ------
@@ -83,52 +96,146 @@ def run_to_file(
             first_replicate=first_replicate,
             threads=threads,
         )
-    until_h = float(scenario.run.until_h)
-    records = _times(sim.record_times_h)
-    snapshots = _times(sim.snapshot_times_h)
-    # what is decided on is read when it is decided, however seldom counts are recorded
-    looks = _times(multiples(DAY_H, until_h)) if scenario.reactions else set()
+        if Path(path).parent.is_dir():  # else there is more to say than of its disc
+            refuse_disc(sim.needs(snapshot_replicates), Path(path))
     header = header_of(
         sim,
         seed=scenario.run.seed if seed is None else seed,
         replicates=first_replicate + np.arange(replicates),
+        snapshot_replicates=snapshot_replicates,
     )
-    samples = Samples()
-    started = time.monotonic()
-    laboratory = Laboratory(
-        scenario.observables,
-        sim.compiled.species,
-        scenario.model.compartments,
-        [signal.name for signal in scenario.model.signals],
+    keeper = Keeper(
+        Path(path),
+        scenario.run.checkpoint_h,
+        cost=checkpoint_cost,
+        signals=signals,
+        notice=notice,
     )
     with RunWriter(path, header, force=force) as writer:
-        for time_h in sorted({*records, *snapshots, *looks}):
-            sim.advance(time_h)
-            if time_h in records:
-                writer.append_record(sim)
-            if time_h in records or time_h in looks:
-                samples.take(laboratory, sim)
-            if time_h in snapshots:
-                for replicate in range(min(snapshot_replicates, replicates)):
-                    writer.append_snapshot(sim, replicate)
-            if progress is not None:
-                n_cells = sum(int(counts[:, 1:].sum()) for counts in sim.counts.values())
-                seconds = time.monotonic() - started
-                progress(Progress(time_h, until_h, n_cells, int(sim.tally.sum()), seconds))
+        recording = Recording(sim, writer, Samples(), keeper, progress)
+        recording.begin()
+        remove_checkpoints(Path(path))  # of a run whose record is now replaced
+        recording.run()
+
+
+class Recording:
+    """A simulation, its file, what was read off it, and its checkpoints: from where it stands to the end."""
+
+    def __init__(
+        self,
+        sim: Any,
+        writer: RunWriter,
+        samples: Samples,
+        keeper: Keeper,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        scenario: Scenario = sim.scenario
+        self.sim, self.writer, self.samples, self.keeper = sim, writer, samples, keeper
+        self.progress = progress
+        self.until_h = float(scenario.run.until_h)
+        self._records = _times(sim.record_times_h)
+        self._snapshots = _times(sim.snapshot_times_h)
+        # what is decided on is read when it is decided, however seldom counts are recorded
+        self._looks = _times(multiples(DAY_H, self.until_h)) if scenario.reactions else set()
+        self._laboratory = Laboratory(
+            scenario.observables,
+            sim.compiled.species,
+            scenario.model.compartments,
+            [signal.name for signal in scenario.model.signals],
+        )
+        self._started = time.monotonic()
+
+    def run(self) -> None:
+        """To the end of the run, and what is known only then into the file."""
+        self.go(self.until_h)
+        header, sim, n = self.writer.header, self.sim, len(self.writer.header.replicates)
         results = read_endpoints(
-            scenario,
-            samples,
+            sim.scenario,
+            self.samples,
             seed=header.seed,
             replicates=header.replicates,
-            decisions=sim.decisions if scenario.reactions else (),
+            decisions=sim.decisions if sim.scenario.reactions else (),
         )
-        writer.finish(
+        self.writer.finish(
             endpoints=results.reported,
             true_endpoints=results.true,
             observed=results.observed,
             decisions=decided(sim, header),
-            digest=sim.digest() if replicates <= MOST_DIGESTED else "",
+            digest=sim.digest() if n <= MOST_DIGESTED else "",
         )
+        self.writer.close("complete")
+        self.keeper.finish()
+
+    def begin(self) -> None:
+        """What there is at time zero."""
+        self._advance(0.0)
+        self._record(0.0)
+
+    def go(self, to_h: float) -> None:
+        """From stop to stop; what there is at the present one has been recorded."""
+        begin = self.sim.time_h + SAME_H
+        for time_h in sorted({*self._records, *self._snapshots, *self._looks}):
+            if begin < time_h <= to_h + SAME_H:
+                self._rest()
+                self._advance(time_h)
+                self._record(time_h)
+
+    def _advance(self, time_h: float) -> None:
+        """To the next stop, with rests on the way when a checkpoint is wanted."""
+        self.sim.advance(time_h, halts=self._is_rest)
+        while self.sim.time_h < time_h - SAME_H:
+            self._rest()
+            self.sim.advance(time_h, halts=self._is_rest)
+
+    def _record(self, time_h: float) -> None:
+        sim = self.sim
+        if time_h in self._records:
+            self.writer.append_record(sim)
+        if time_h in self._records or time_h in self._looks:
+            self.samples.take(self._laboratory, sim)
+        if time_h in self._snapshots:
+            header = self.writer.header
+            for replicate in range(min(header.snapshot_replicates, len(header.replicates))):
+                self.writer.append_snapshot(sim, replicate)
+        if self.progress is not None:
+            n_cells = sum(int(counts[:, 1:].sum()) for counts in sim.counts.values())
+            seconds = time.monotonic() - self._started
+            n_events = int(sim.tally.sum())
+            self.progress(Progress(time_h, self.until_h, n_cells, n_events, seconds))
+
+    def _is_rest(self) -> bool:
+        return self.keeper.is_due(self.sim.time_h)
+
+    def _rest(self) -> None:
+        """A checkpoint if one is wanted; the end if a signal asked for it."""
+        if self._is_rest():
+            self.writer.secure()
+            try:
+                self.keeper.keep(*self.contents())
+            except RecordError as error:
+                # the run is worth more than its checkpoint, unless it ends here
+                if self.keeper.is_stopped:
+                    raise
+                self.keeper.put_off(self.sim.time_h, str(error))
+        if self.keeper.is_stopped:
+            raise KeyboardInterrupt
+
+    def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Facts and arrays of a checkpoint; the file has been committed."""
+        from mst_abm.runs.freezing import freeze
+
+        sim, header = self.sim, self.writer.header
+        facts = {
+            **origin(header.scenario_text, header.seed, header.replicates),
+            **self.writer.facts(),
+            "time_h": sim.time_h,
+            "interval": sim.interval,
+            "tiled": list(sim.tiled.work) if sim.tiled is not None else [],
+        }
+        arrays = freeze(sim)
+        arrays |= {f"samples/{name}": array for name, array in self.samples.memory().items()}
+        arrays |= {f"record/{name}": array for name, array in self.writer.memory().items()}
+        return facts, arrays
 
 
 def decided(sim: Any, header: Header) -> list[Decided]:
@@ -150,8 +257,15 @@ def decided(sim: Any, header: Header) -> list[Decided]:
     return found
 
 
-def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
-    """Everything the file says about a run before it starts."""
+def header_of(
+    sim: Any,
+    *,
+    seed: int,
+    replicates: np.ndarray,
+    snapshot_replicates: int = 1,
+    attributes: Mapping[str, object] = MappingProxyType({}),
+) -> Header:
+    """Everything the file says about a run before it starts; ``attributes``: more of the root."""
     scenario, compiled = sim.scenario, sim.compiled
     n_assumptions, n_numbers = count_assumptions(scenario.model)
     return Header(
@@ -182,12 +296,16 @@ def header_of(sim: Any, *, seed: int, replicates: np.ndarray) -> Header:
         reservoirs=_reservoir_table(compiled),
         has_identity=bool(scenario.run.records_identity),
         n_records_expected=len(sim.record_times_h),
+        snapshot_replicates=snapshot_replicates,
         attributes={
             "threads": sim.threads,
             "mode": scenario.run.mode,
             "stream_rule": STREAM_RULE,
+            "snapshot_replicates": snapshot_replicates,
+            "forked_from": "",
             "n_numbers": n_numbers,
             "n_assumptions": n_assumptions,
+            **attributes,
         },
     )
 

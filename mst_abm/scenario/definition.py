@@ -16,7 +16,7 @@ from mst_abm.model.definition import Model, Observable, Product
 class Run:
     """How long, with which seed, and what is recorded how often (0: never).
 
-    ``mode``: "exact", or "tiled" for large lattices and threads; ``tile``, side of a tile in sites,
+    ``checkpoint_h``: simulated time between checkpoints, no result hangs on it. ``mode``: "exact", or "tiled" for large lattices and threads; ``tile``, side of a tile in sites,
     and ``window_h`` belong to the latter and are derived when 0.
     """
 
@@ -29,6 +29,7 @@ class Run:
     mode: Literal["exact", "tiled"] = "exact"
     tile: int = 0
     window_h: float = 0.0
+    checkpoint_h: float = 24.0
 
 
 @dataclass(frozen=True)

@@ -645,6 +645,7 @@ class RunSection(Section):
     mode: Literal["exact", "tiled"] = "exact"
     tile: int = Field(0, ge=0, le=250, description="side of a tile in sites, 0 = the usual")
     window: Time = Field(0.0, description="of tiled mode; derived from the rates when 0")
+    checkpoint: Time = Field(24.0, description="simulated, between checkpoints; 0: none")
     record: RecordSection = RecordSection()
     identity: Switch = False
 

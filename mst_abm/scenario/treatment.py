@@ -55,6 +55,8 @@ def read_run(context: Context) -> Run:
             context.problems.add(("run", key), "expected a duration above 0")
     if section.window < 0:
         context.problems.add(("run", "window"), "expected a duration above 0, or 0 to derive it")
+    if section.checkpoint < 0:
+        context.problems.add(("run", "checkpoint"), "expected a duration above 0, or 0 for none")
     is_known = not context.problems.is_in_doubt("run", "until")
     return Run(
         until_h=section.until if is_known else math.inf,
@@ -66,6 +68,7 @@ def read_run(context: Context) -> Run:
         mode=section.mode,
         tile=section.tile,
         window_h=section.window,
+        checkpoint_h=section.checkpoint,
     )
 
 

@@ -1,0 +1,163 @@
+"""What a run will need of memory and disc, before anything is allocated, and a refusal where it cannot be had."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from mst_abm.engine.state import State, make_state
+from mst_abm.errors import ModelError, RecordError
+from mst_abm.model.compile import CompiledModel
+from mst_abm.model.definition import expected_number
+from mst_abm.runs.timetable import multiples
+from mst_abm.scenario.definition import Scenario
+
+#: Bytes of a cell in a snapshot, and of its identity.
+CELL, IDENTITY = 19, 36
+#: What compression leaves of time courses, snapshots and checkpoints; seen: 0.27 of the state of quickstart, 0.25 of cells with
+#: identities.
+LEFT_OF_COURSES, LEFT_OF_CELLS, LEFT_OF_STATE = 0.02, 0.35, 0.4
+#: Bytes of a record without rows.
+TABLES = 50_000
+#: States in memory while a checkpoint is written: the state itself and the file that is made of it.
+STATES_IN_MEMORY = 2
+#: Checkpoints on the disc: two are kept while a third is written.
+CHECKPOINTS = 3
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes of a run: ``state`` of all replicates, ``record`` at its end, ``checkpoints`` while it goes on."""
+
+    state: int
+    record: int
+    checkpoints: int
+
+    @property
+    def memory(self) -> int:
+        """State, and a checkpoint of it in the making."""
+        return self.state * STATES_IN_MEMORY if self.checkpoints else self.state
+
+    @property
+    def disc(self) -> int:
+        return self.record + self.checkpoints
+
+
+def needs_of(
+    scenario: Scenario,
+    compiled: CompiledModel,
+    *,
+    replicates: int = 1,
+    snapshot_replicates: int = 1,
+) -> Needs:
+    """Predict from the first cells: a run whose cells multiply a hundredfold will need more."""
+    run = scenario.run
+    state = replicates * _state_bytes(scenario, compiled)
+    places, species = len(scenario.model.compartments), len(compiled.species)
+    row = (
+        8
+        * replicates
+        * (2 * places * species + len(compiled.tallies) + len(compiled.model.signals))
+    )
+    courses = row * len(multiples(run.counts_every_h, run.until_h))
+    cells = sum(initial_cells(scenario, c.name) for c in scenario.model.compartments)
+    frames = len(multiples(run.snapshots_every_h, run.until_h)) if run.snapshots_every_h else 0
+    each = CELL + IDENTITY * run.records_identity
+    snapshots = frames * min(snapshot_replicates, replicates) * cells * each
+    return Needs(
+        state=state,
+        record=TABLES + int(LEFT_OF_COURSES * courses + LEFT_OF_CELLS * snapshots),
+        checkpoints=int(CHECKPOINTS * LEFT_OF_STATE * state) if run.checkpoint_h else 0,
+    )
+
+
+def refuse_memory(needs: Needs) -> None:
+    """Refuse a state, and a checkpoint of it, for which there is no memory.
+
+    Raises
+    ------
+    ModelError
+    """
+    have = memory_left()
+    if needs.memory > have:
+        raise ModelError(
+            f"expected {shown_bytes(needs.memory)} of memory for this run, got {shown_bytes(have)}; use a "
+            "smaller scenario or fewer replicates."
+        )
+
+
+def refuse_disc(needs: Needs, path: Path) -> None:
+    """Refuse a record, and its checkpoints, for which there is no room.
+
+    Raises
+    ------
+    RecordError
+    """
+    have = shutil.disk_usage(path.parent).free
+    if needs.disc > have:
+        raise RecordError(
+            f"{path}: expected {shown_bytes(needs.disc)} on the disc for this run, got "
+            f"{shown_bytes(have)}; free some space, choose another place, or record less."
+        )
+
+
+def memory_left(read: Callable[[], str] = Path("/proc/meminfo").read_text) -> float:
+    """Bytes that can be had without swapping; all there are where the system does not tell."""
+    try:
+        told = dict(line.split(":") for line in read().splitlines())
+        return float(told["MemAvailable"].split()[0]) * 1024.0
+    except (OSError, KeyError, ValueError):
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def shown_bytes(n: float) -> str:
+    """Bytes in three digits."""
+    for unit in ("B", "kB", "MB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} GB"
+
+
+def initial_cells(scenario: Scenario, name: str) -> float:
+    """Expected simulated cells of a compartment at the start, anatomy included."""
+    places = {c.name: c for c in scenario.model.compartments}
+    items = [item for item in scenario.model.initial if item.compartment == name]
+    return sum(expected_number(item, places[name]) for item in items)
+
+
+def _state_bytes(scenario: Scenario, compiled: CompiledModel) -> int:
+    """Bytes of the state of one replicate: what the engine would allocate; pages that are not written cost nothing."""
+    mixed = [c for c in scenario.model.compartments if c.kind == "mixed"]
+    slots = [c.capacity or max(16, int(1.25 * initial_cells(scenario, c.name))) for c in mixed]
+    try:
+        state = _empty(scenario, compiled, slots)
+    except MemoryError:
+        raise ModelError(
+            "expected a state that fits the memory, got one that does not; use a smaller scenario."
+        ) from None
+    return sum(_nbytes(getattr(state, field.name)) for field in fields(state))
+
+
+def _empty(scenario: Scenario, compiled: CompiledModel, slots: list[int]) -> State:
+    return make_state(
+        compiled.tables._replace(has_identity=scenario.run.records_identity),
+        compiled.geometry,
+        replicates=np.arange(1),
+        n_tallies=len(compiled.tallies),
+        signals=np.zeros(len(scenario.model.signals)),
+        n_fields=len(compiled.fields),
+        slots=np.array(slots, np.int64),
+        levels=[0.0] * len(scenario.model.fields),
+    )
+
+
+def _nbytes(part: object) -> int:
+    if isinstance(part, np.ndarray):
+        return part.nbytes
+    return sum(_nbytes(p) for p in part) if isinstance(part, tuple) else 0

@@ -1,0 +1,58 @@
+"""What a run is said to need is about what it takes, and what cannot be had is refused before it is begun."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from test_faults import OPTIONS, scenario
+
+from mst_abm.errors import ModelError, RecordError
+from mst_abm.model.compile import compile_model
+from mst_abm.records.checkpoint import checkpoint_paths
+from mst_abm.report.check import check_text
+from mst_abm.runs.needs import memory_left, needs_of
+from mst_abm.runs.simulation import Simulation
+from mst_abm.runs.to_file import run_to_file
+from mst_abm.scenario.loading import load_scenario
+
+#: How far a prediction may be off, as a factor, where cells do not multiply.
+FACTOR = 4.0
+
+
+def test_a_prediction_is_about_right(tmp_path: Path) -> None:
+    dish = load_scenario(
+        Path(__file__).parents[1] / "configs/killer_dish.yaml",
+        overrides=["run.until=12 h", "run.checkpoint=2 h", "run.record.snapshots=3 h"],
+    )
+    needs = needs_of(dish, compile_model(dish.model, dish.entering, None))
+    seen: list[int] = []
+
+    def look(_: object) -> None:
+        seen.append(sum(p.stat().st_size for p in checkpoint_paths(tmp_path / "run.h5")))
+
+    run_to_file(dish, tmp_path / "run.h5", checkpoint_cost=math.inf, progress=look)
+    size = (tmp_path / "run.h5").stat().st_size
+    print("record", size, needs.record, "checkpoints", max(seen), needs.checkpoints)
+    assert size / FACTOR < needs.record < size * FACTOR
+    assert max(seen) < needs.checkpoints < max(seen) * FACTOR
+    assert "disc: about " in check_text(dish) and "of checkpoints while it runs" in check_text(dish)
+
+
+def test_what_cannot_be_had_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("mst_abm.runs.needs.memory_left", lambda: 1e4)
+        with pytest.raises(ModelError, match="of memory for this run, got 10 kB; use a smaller"):
+            Simulation(scenario())
+    full = SimpleNamespace(free=1000)
+    monkeypatch.setattr("mst_abm.runs.needs.shutil.disk_usage", lambda _: full)
+    with pytest.raises(RecordError, match="on the disc for this run, got 1 kB; free some space"):
+        run_to_file(scenario(), tmp_path / "run.h5", **OPTIONS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_is_what_the_system_tells() -> None:
+    assert memory_left(lambda: "MemTotal: 9 kB\nMemAvailable:  7 kB\n") == 7 * 1024.0
+    assert memory_left(lambda: "nothing") > 1e6
