@@ -130,7 +130,7 @@ def run(
     _check_record(path, force)
     figure = path.with_suffix(".png")
     if not no_figure:
-        _check_figure(figure, force, record=path)
+        _check_output(figure, force, record=path)
     _record(scenario, path, force=force, seed=seed, threads=threads)
     _show(path)
     if not no_figure:
@@ -265,8 +265,22 @@ def show(out: Path) -> None:
 def plot(out: Path, output: Path | None, force: bool) -> None:
     """Draw the time courses of a run and a slice of its lattice."""
     figure = output or Path(out.parent, f"{out.stem}.png")
-    _check_figure(figure, force, record=out)
+    _check_output(figure, force, record=out)
     _draw(out, figure)
+
+
+@main.command()
+@_out
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Page [OUT as .html].")
+@_force
+def report(out: Path, output: Path | None, force: bool) -> None:
+    """Write one HTML page about a run, with figures and a view that turns; needs no network."""
+    from mst_abm.report.story import report_run
+
+    page = output or out.with_suffix(".html")
+    _check_output(page, force, record=out, what="page")
+    report_run(out, page)
+    click.echo(f"page: {page}")
 
 
 @main.command()
@@ -406,29 +420,11 @@ def _check_record(path: Path, force: bool) -> None:
     refuse_place(path, force=force)
 
 
-def _check_figure(path: Path, force: bool, *, record: Path) -> None:
+def _check_output(path: Path, force: bool, *, record: Path, what: str = "figure") -> None:
     """Refuse before any work what could not be written afterwards."""
-    from mst_abm.errors import RecordError
+    from mst_abm.records.places import refuse_output
 
-    if path == record:
-        raise RecordError(
-            f"{path}: expected different names for the record and its figure; end the record's in .h5."
-        )
-    if not path.parent.is_dir():
-        raise RecordError(f"{path}: expected an existing folder for the figure; make it first.")
-    if path.exists() and not force:
-        raise RecordError(
-            f"{path}: this figure exists and is never overwritten unasked; choose another name, "
-            "or use --force."
-        )
-    if path.exists():
-        from mst_abm.report.figure import is_figure
-
-        if not is_figure(path):
-            raise RecordError(
-                f"{path}: this is no figure of mst_abm and is not replaced even with --force; choose "
-                "another name or move it away."
-            )
+    refuse_output(path, force=force, record=record, what=what)
 
 
 def _draw(path: Path, output: Path) -> None:

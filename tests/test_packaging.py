@@ -101,7 +101,9 @@ def test_every_library_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[<>=\[]", item)[0] for item in project["dependencies"]}
     declared |= {
-        re.split(r"[<>=\[]", item)[0] for item in project["optional-dependencies"]["analysis"]
+        re.split(r"[<>=\[]", item)[0]
+        for extra in ("analysis", "report")
+        for item in project["optional-dependencies"][extra]
     }
     imported = {name.split(".")[0] for m in MODULES for name, _ in imports_of(m)}
     third_party = imported - set(__import__("sys").stdlib_module_names) - {"mst_abm"}

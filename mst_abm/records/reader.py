@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from mst_abm.errors import RecordError
+from mst_abm.records.places import needs
 from mst_abm.records.schema import (
     DECISION_COLUMNS,
     FORMAT,
@@ -453,7 +454,7 @@ class Run:
 
     def to_pandas(self, compartment: str) -> pandas.DataFrame:
         """Counts of one compartment as a tidy table: replicate, time_h, species, count."""
-        pandas = _optional("pandas")
+        pandas = needs("pandas", "analysis")
         counts = self.counts(compartment)
         index = pandas.MultiIndex.from_product(
             [self.replicates, self.times_h, self.species["species"]],
@@ -463,8 +464,8 @@ class Run:
 
     def to_xarray(self, group: str = "counts") -> xarray.Dataset:
         """One group as an xarray dataset, in memory, cut at the last committed record."""
-        xarray = _optional("xarray")
-        _optional("h5netcdf")
+        xarray = needs("xarray", "analysis")
+        needs("h5netcdf", "analysis")
         with xarray.open_dataset(self.path, engine="h5netcdf", group=group) as dataset:
             committed = {"time": self.n_records, "frame": self.n_snapshots}
             cut = {d: slice(n) for d, n in committed.items() if d in dataset.dims}
@@ -558,14 +559,3 @@ def open_file(path: Path) -> h5py.File:
             f"{path}: expected a record file, could not open it as HDF5 ({error}); check that it is"
             " complete."
         ) from error
-
-
-def _optional(package: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(package)
-    except ImportError:
-        raise RecordError(
-            f"this needs the package {package}; install it with: pip install 'mst-abm[analysis]'."
-        ) from None
