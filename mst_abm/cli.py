@@ -284,6 +284,31 @@ def report(out: Path, output: Path | None, force: bool) -> None:
 
 
 @main.command()
+@_out
+@click.option(
+    "--to", "form", required=True, metavar="FORMAT", help="vtkhdf, csv, parquet, anndata or tskit."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File or folder [beside OUT]."
+)
+@click.option(
+    "--table", "tables", multiple=True, help="Only this one, of csv and parquet. Repeatable."
+)
+@click.option(
+    "--frame", type=int, default=-1, show_default=True, help="Snapshot, of anndata and tskit."
+)
+@_force
+def export(
+    out: Path, form: str, output: Path | None, tables: tuple[str, ...], frame: int, force: bool
+) -> None:
+    """Write a run in a format of others: ParaView, tables, single cells, trees of descent."""
+    from mst_abm.report.export import export as write
+
+    for path in write(out, form, output, tables=tables, frame=frame, force=force):
+        click.echo(f"written: {path}")
+
+
+@main.command()
 @_file
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
 @click.option("--patients", type=click.IntRange(1), help="How many, instead of the trial's.")

@@ -102,7 +102,7 @@ def test_every_library_imported_is_declared():
     declared = {re.split(r"[<>=\[]", item)[0] for item in project["dependencies"]}
     declared |= {
         re.split(r"[<>=\[]", item)[0]
-        for extra in ("analysis", "report")
+        for extra in ("analysis", "export", "report")
         for item in project["optional-dependencies"][extra]
     }
     imported = {name.split(".")[0] for m in MODULES for name, _ in imports_of(m)}

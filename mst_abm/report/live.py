@@ -54,6 +54,7 @@ def panel_data(panel: Panel, given: Sequence[tuple[float, float]]) -> dict[str, 
         "unit": unit,
         "label": panel.unit,
         "lines": lines,
+        "range": _range(panel),
         "ticks": ticks,
         "words": words,
         "given": blocks,
@@ -105,6 +106,15 @@ def _ticks(panel: Panel) -> tuple[list[float], list[str]]:
         places, values = np.append(0.0, places), np.append(0.0, values)
     step = max(1, len(places) // 8)
     return places[::step].tolist(), [_power(v) for v in values[::step]]
+
+
+def _range(panel: Panel) -> list[float] | None:
+    """Counts begin at zero, as in the figure; None: as plotly likes."""
+    if panel.scale != "symlog":
+        return None
+    tops = [line.values if line.band is None else line.band[1] for line in panel.lines]
+    top = max(float(np.max(values, initial=1.0)) for values in tops)
+    return [0.0, float(1.05 * _height(np.array(top), panel))]
 
 
 def _power(value: float) -> str:

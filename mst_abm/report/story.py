@@ -96,7 +96,7 @@ def _lead(run: Run, scenario: Scenario | None) -> str:
     last = duration(float(run.times_h[-1])) if run.n_records else "nothing yet"
     start = f", beginning as {scenario.start}" if scenario and scenario.start else ""
     text = f"{last} simulated cell by cell{start}, "
-    text += "once" if n == 1 else f"{n} times with other random numbers"
+    text += "once" if n == 1 else f"{n} replicates with different random numbers"
     if run.status != "complete":
         words = {"running": "is still going on or was killed"}.get(run.status, f"was {run.status}")
         text += f". The run {words}; what follows ends with the last record that was written"

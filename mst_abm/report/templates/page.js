@@ -22,7 +22,8 @@
         hovertemplate: "%{customdata:.4~g}<extra>" + plain(line.name) + "</extra>" });
     }
     const rows = isWide() ? 0 : data.lines.length;
-    const y = { title: { text: plain(data.label) }, gridcolor: "#e6e8eb", zeroline: false, automargin: true };
+    const y = { title: { text: plain(data.label) }, gridcolor: "#e6e8eb", zeroline: false, automargin: true, exponentformat: "power" };
+    if (data.range) y.range = data.range;
     if (data.ticks.length) Object.assign(y, { tickmode: "array", tickvals: data.ticks, ticktext: data.words });
     return Plotly.newPlot(box, traces, {
       font, legend: legend(), hovermode: "x unified", showlegend: true, height: 320 + 16 * rows, margin: { l: 60, r: 10, t: 20, b: 45 },
