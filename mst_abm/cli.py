@@ -285,6 +285,24 @@ def report(out: Path, output: Path | None, force: bool) -> None:
 
 @main.command()
 @_out
+@click.option("-o", "--output", type=click.Path(path_type=Path), help=".mp4 or .gif [OUT as .mp4].")
+@click.option("--compartment", metavar="NAME", help="Lattice to show [the first].")
+@click.option("--fps", type=click.FloatRange(0.1, 60), default=5.0, show_default=True)
+@_force
+def movie(out: Path, output: Path | None, compartment: str | None, fps: float, force: bool) -> None:
+    """Film the snapshots of a run: a plane of its lattice beside the time courses."""
+    from mst_abm.records.reader import open_run
+    from mst_abm.report.movie import film
+
+    place = output or out.with_suffix(".mp4")
+    _check_output(place, force, record=out, what="movie")
+    with open_run(out) as record:
+        n = film(record, place, compartment=compartment, per_second=fps)
+    click.echo(f"movie: {place} ({n} frames)")
+
+
+@main.command()
+@_out
 @click.option(
     "--to", "form", required=True, metavar="FORMAT", help="vtkhdf, csv, parquet, anndata or tskit."
 )
