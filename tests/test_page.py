@@ -14,7 +14,7 @@ import pytest
 from fake_simulation import FakeSimulation, make_scenario
 from worlds import lattice, plain, rule, world
 
-from mst_abm.errors import RecordError
+from mst_abm.errors import MissingPackageError
 from mst_abm.records.reader import open_run
 from mst_abm.report.intervals import median_of, share_of
 from mst_abm.report.panels import panels_of
@@ -165,7 +165,7 @@ def test_panels_of_several_records_are_joined(tmp_path):
 
 def test_a_missing_library_is_one_sentence(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
-    with pytest.raises(RecordError, match=r"pip install 'mst-abm\[report\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'mst-abm\[report\]'"):
         render(Page("a", "b", [], []))
 
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mst_abm.errors import RecordError
+from mst_abm.errors import MissingPackageError, RecordError
 
 #: Says in a file who made it.
 MARK = "drawn by mst_abm"
@@ -67,13 +67,11 @@ def needs(module: str, extra: str) -> Any:
 
     Raises
     ------
-    RecordError
+    MissingPackageError
         If it is not installed.
     """
     try:
         return import_module(module)
     except ImportError:
-        package = module.partition(".")[0]
-        raise RecordError(
-            f"this needs the package {package}; install it with: pip install 'mst-abm[{extra}]'."
-        ) from None
+        package = module.partition(".")[0].replace("_", "-")
+        raise MissingPackageError("this", package, extra) from None

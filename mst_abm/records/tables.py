@@ -74,7 +74,7 @@ def to_frame(table: LongTable) -> Any:
 
     Raises
     ------
-    RecordError
+    MissingPackageError
         If pandas is not installed.
     """
     pandas = needs("pandas", "analysis")

@@ -14,7 +14,7 @@ def write_parquet(table: LongTable, path: Path) -> None:
 
     Raises
     ------
-    RecordError
+    MissingPackageError
         If pyarrow is not installed.
     """
     needs("pyarrow", "export")
@@ -30,7 +30,7 @@ def write_csv(table: LongTable, path: Path) -> None:
 
     Raises
     ------
-    RecordError
+    MissingPackageError
         If pyarrow is not installed.
     """
     needs("pyarrow", "export")

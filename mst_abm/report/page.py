@@ -91,7 +91,7 @@ def render(page: Page) -> str:
 
     Raises
     ------
-    RecordError
+    MissingPackageError
         If Jinja2 or plotly is not installed.
     """
     jinja2 = needs("jinja2", "report")
