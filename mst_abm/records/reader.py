@@ -500,7 +500,7 @@ class Run:
     def to_xarray(self, group: str = "counts") -> xarray.Dataset:
         """One group as an xarray dataset, in memory, cut at the last committed record.
 
-        Every variable has its unit in ``attrs["units"]``. Species carry their names as coordinates.
+        Every variable has its unit in ``attrs["units"]``. Species carry their types as a coordinate.
         """
         xarray = needs("xarray", "analysis")
         needs("h5netcdf", "analysis")
@@ -508,9 +508,9 @@ class Run:
             committed = {"time": self.n_records, "frame": self.n_snapshots}
             cut = {d: slice(n) for d, n in committed.items() if d in dataset.dims}
             found = dataset.isel(cut).load()
-        if "species" in found.dims and "species" not in found.variables:
-            names = {"species": self.species["species"], "type": self.species["type"]}
-            found = found.assign_coords({n: ("species", v.astype(str)) for n, v in names.items()})
+        if "species" in found.dims and "type" not in found.variables:
+            types = self.species["type"].astype(str)
+            found = found.assign_coords(type=("species", types))
         return found
 
     # ------------------------------------------------------------------ inside
