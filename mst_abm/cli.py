@@ -321,15 +321,28 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 
 @main.command()
 @_out
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Page [OUT as .html].")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Page [OUT as .html, or report.html in it].",
+)
 @_force
 def report(out: Path, output: Path | None, force: bool) -> None:
-    """Write one HTML page about a run, with figures and a view that turns; needs no network."""
-    from mst_abm.report.story import report_run
+    """Write one HTML page about a run, or about a folder of runs; it needs no network.
 
-    page = output or out.with_suffix(".html")
+    OUT is a record, or the folder of a trial, a campaign or any records.
+    """
+    page = output or (out.with_suffix(".html") if out.is_file() else out / "report.html")
     _check_output(page, force, record=out, what="page")
-    report_run(out, page)
+    if out.is_dir():
+        from mst_abm.report.comparison import report_folder
+
+        report_folder(out, page)
+    else:
+        from mst_abm.report.story import report_run
+
+        report_run(out, page)
     click.echo(f"page: {page}")
 
 
