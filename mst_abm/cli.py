@@ -425,6 +425,25 @@ def trial(
 
 
 @main.command()
+@_file
+@_set
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write [the screen].")
+@_force
+def odd(file: Path, overrides: tuple[str, ...], output: Path | None, force: bool) -> None:
+    """Describe a scenario by the ODD protocol, with tables of all parameters, in Markdown."""
+    from mst_abm.report.odd import odd_text, write_odd
+    from mst_abm.scenario import load_scenario
+
+    scenario = load_scenario(file, overrides=overrides)
+    if output is None:
+        click.echo(odd_text(scenario), nl=False)
+        return
+    _check_output(output, force, record=file, what="description")
+    write_odd(scenario, output)
+    click.echo(f"description: {output}")
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of scenario and model files, for editors."""
     import json

@@ -21,9 +21,7 @@ pytest.importorskip("plotly")
 
 
 def dying(rate: float):
-    observables = {
-        "cells": {"of": "pool.cell", "relative_to": "1 cell", "source": "test"}
-    }
+    observables = {"cells": {"of": "pool.cell", "relative_to": "1 cell", "source": "test"}}
     return world(
         [rule("die", "cell", rate)],
         {"pool": mixed()},
