@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from mst_abm.version import __version__
 
 if TYPE_CHECKING:
     from mst_abm.runs.campaign import Campaign
+    from mst_abm.runs.pools import Pool
     from mst_abm.runs.to_file import Progress
     from mst_abm.scenario.definition import Scenario
 
@@ -142,6 +143,21 @@ def run(
 _workers = click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 
 
+def _anywhere(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where shards are worked at; `_pool` takes them."""
+    options = (
+        _workers,
+        click.option(
+            "--dask",
+            metavar="ADDRESS",
+            help="Workers of a Dask cluster: its scheduler, as tcp://node:8786, or the file it wrote.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.command()
 @_file
 @click.option("--replicates", type=click.IntRange(1), required=True, help="Of every point.")
@@ -153,7 +169,7 @@ _workers = click.option("--workers", type=click.IntRange(1), default=1, show_def
 @_seed
 @_set
 @_checkpoint
-@_workers
+@_anywhere
 def ensemble(
     file: Path,
     replicates: int,
@@ -165,7 +181,7 @@ def ensemble(
     seed: int | None,
     overrides: tuple[str, ...],
     checkpoint: str | None,
-    workers: int,
+    **where: Any,
 ) -> None:
     """Run many replicates of one scenario, or of each of many parameter sets, into one folder.
 
@@ -185,14 +201,14 @@ def ensemble(
         per_shard=per_shard or 1,
         is_paired=paired,
     )
-    _work(campaign, range(len(campaign.shards)), workers)
+    _work(campaign, range(len(campaign.shards)), **where)
 
 
 @main.command()
 @_folder
 @click.option("--shard", "shards", type=click.IntRange(0), multiple=True, help="Repeatable [all].")
-@_workers
-def work(folder: Path, shards: tuple[int, ...], workers: int) -> None:
+@_anywhere
+def work(folder: Path, shards: tuple[int, ...], **where: Any) -> None:
     """Do shards of a campaign that are missing: what a task of a cluster calls, or a person on a node."""
     from mst_abm.runs.campaign import open_campaign
 
@@ -203,13 +219,12 @@ def work(folder: Path, shards: tuple[int, ...], workers: int) -> None:
             raise click.BadParameter(
                 f"expected a number from 0 to {n - 1}, got {number}", param_hint="--shard"
             )
-    _work(campaign, shards or range(n), workers)
+    _work(campaign, shards or range(n), **where)
 
 
-def _work(campaign: Campaign, numbers: Sequence[int], workers: int) -> None:
-    """Work at shards; in this process where one worker is enough."""
+def _work(campaign: Campaign, numbers: Sequence[int], **where: Any) -> None:
+    """Work at shards, wherever that is wanted."""
     from mst_abm.runs.keeping import Signals
-    from mst_abm.runs.pools import LocalPool
     from mst_abm.runs.shards import is_done
     from mst_abm.runs.working import at_work, worked
 
@@ -219,11 +234,22 @@ def _work(campaign: Campaign, numbers: Sequence[int], workers: int) -> None:
         total = sum(shards[number].replicates for number in numbers)
         done = total - sum(shards[number].replicates for number in missing)
         progress(done, total)
-        with LocalPool(workers) as pool:
-            calls = [(str(campaign.folder), number) for number in missing]
+        with _pool(**where) as pool:
+            calls = [(str(campaign.folder.absolute()), number) for number in missing]
             for (_, number), _ in worked(pool, at_work, calls, signals):
                 done += shards[number].replicates
                 progress(done, total)
+
+
+def _pool(*, workers: int, dask: str | None) -> AbstractContextManager[Pool]:
+    """Processes of this computer, or workers of a cluster."""
+    if dask is not None:
+        from mst_abm.runs.dask_pool import DaskPool
+
+        return DaskPool(dask)
+    from mst_abm.runs.pools import LocalPool
+
+    return LocalPool(workers)
 
 
 @main.command()

@@ -53,6 +53,10 @@ class EngineError(MstAbmError, RuntimeError):
     """The engine stopped: a status of a kernel, as a sentence."""
 
 
+class ClusterError(MstAbmError, RuntimeError):
+    """Workers elsewhere that cannot be had, are lost, or are not what they should be."""
+
+
 class RecordError(MstAbmError, RuntimeError):
     """A record file that cannot be written or read."""
 
