@@ -140,6 +140,7 @@ def run(
         _draw(path, figure)
 
 
+_again = click.option("--again", is_flag=True, help="Try replicates once more that have failed.")
 _workers = click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 
 
@@ -170,6 +171,7 @@ def _anywhere(command: Callable[..., None]) -> Callable[..., None]:
 @_set
 @_checkpoint
 @_anywhere
+@_again
 def ensemble(
     file: Path,
     replicates: int,
@@ -181,6 +183,7 @@ def ensemble(
     seed: int | None,
     overrides: tuple[str, ...],
     checkpoint: str | None,
+    again: bool,
     **where: Any,
 ) -> None:
     """Run many replicates of one scenario, or of each of many parameter sets, into one folder.
@@ -201,14 +204,17 @@ def ensemble(
         per_shard=per_shard or 1,
         is_paired=paired,
     )
-    _work(campaign, range(len(campaign.shards)), **where)
+    _work(campaign, range(len(campaign.shards)), again, **where)
+    _told(campaign)
+    _collect(campaign.folder)
 
 
 @main.command()
 @_folder
 @click.option("--shard", "shards", type=click.IntRange(0), multiple=True, help="Repeatable [all].")
 @_anywhere
-def work(folder: Path, shards: tuple[int, ...], **where: Any) -> None:
+@_again
+def work(folder: Path, shards: tuple[int, ...], again: bool, **where: Any) -> None:
     """Do shards of a campaign that are missing: what a task of a cluster calls, or a person on a node."""
     from mst_abm.runs.campaign import open_campaign
 
@@ -219,26 +225,63 @@ def work(folder: Path, shards: tuple[int, ...], **where: Any) -> None:
             raise click.BadParameter(
                 f"expected a number from 0 to {n - 1}, got {number}", param_hint="--shard"
             )
-    _work(campaign, shards or range(n), **where)
+    _work(campaign, shards or range(n), again, **where)
+    _told(campaign)
 
 
-def _work(campaign: Campaign, numbers: Sequence[int], **where: Any) -> None:
-    """Work at shards, wherever that is wanted."""
+@main.command()
+@_folder
+def status(folder: Path) -> None:
+    """Tell what is done of a campaign, what is running, what failed and what is missing."""
+    from mst_abm.runs.campaign import open_campaign
+
+    _told(open_campaign(folder))
+
+
+@main.command()
+@_folder
+def collect(folder: Path) -> None:
+    """Gather the endpoints of a campaign into one table, endpoints.csv and endpoints.parquet."""
+    _collect(folder)
+
+
+def _told(campaign: Campaign) -> None:
+    from mst_abm.report.campaign import status_text
+    from mst_abm.runs.gathering import status_of
+
+    click.echo(status_text(campaign, status_of(campaign)), nl=False)
+
+
+def _collect(folder: Path) -> None:
+    from mst_abm.report.campaign import gathered_text
+    from mst_abm.runs.gathering import gather, write_tables
+
+    gathered = gather(folder)
+    paths, missing = write_tables(folder, gathered)
+    click.echo(gathered_text(gathered), nl=False)
+    for path in paths:
+        click.echo(f"table: {path}")
+    if missing:
+        click.echo(missing, err=True)
+
+
+def _work(campaign: Campaign, numbers: Sequence[int], again: bool, **where: Any) -> None:
+    """Work at shards, wherever that is wanted, and say how to go on after an interruption."""
     from mst_abm.runs.keeping import Signals
-    from mst_abm.runs.shards import is_done
-    from mst_abm.runs.working import at_work, worked
+    from mst_abm.runs.working import run_missing
 
-    shards = campaign.shards
-    missing = [number for number in numbers if not is_done(campaign, shards[number])]
-    with _Count(campaign.name, "replicate") as progress, Signals() as signals:
-        total = sum(shards[number].replicates for number in numbers)
-        done = total - sum(shards[number].replicates for number in missing)
-        progress(done, total)
-        with _pool(**where) as pool:
-            calls = [(str(campaign.folder.absolute()), number) for number in missing]
-            for (_, number), _ in worked(pool, at_work, calls, signals):
-                done += shards[number].replicates
-                progress(done, total)
+    try:
+        with (
+            _Count(campaign.name, "replicate") as progress,
+            Signals() as signals,
+            _pool(**where) as pool,
+        ):
+            run_missing(
+                campaign, pool, numbers=numbers, again=again, signals=signals, progress=progress
+            )
+    except KeyboardInterrupt:
+        click.echo(f"Go on with: mst-abm work {campaign.folder}", err=True)
+        raise
 
 
 def _pool(*, workers: int, dask: str | None) -> AbstractContextManager[Pool]:

@@ -20,10 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mst_abm.errors import Problem, RecordError, ScenarioError
+from mst_abm.runs.failures import write_whole
 from mst_abm.scenario import load_scenario, load_scenario_text
 from mst_abm.version import __version__
 
 if TYPE_CHECKING:
+    import pandas
+
     from mst_abm.scenario.definition import Scenario
     from mst_abm.scenario.design import DesignPoint
 
@@ -91,6 +94,28 @@ class Campaign:
     def failure(self, shard: Shard) -> Path:
         """Where it says which replicates of a shard failed, if any did."""
         return self.folder / "failed" / f"{shard.name}.json"
+
+    @property
+    def endpoints(self) -> pandas.DataFrame:
+        """One row per replicate that is done: point, replicate, seed, values of the design, endpoints.
+
+        Raises
+        ------
+        RecordError
+            If nothing is done yet, or pandas is not there.
+        """
+        from mst_abm.records.reader import optional
+        from mst_abm.runs.gathering import gather
+
+        return optional("pandas").DataFrame(gather(self.folder).columns)
+
+    def refuse_other_version(self) -> None:
+        """RecordError if runs of this version would be mixed with those of another."""
+        if self.version != __version__:
+            raise RecordError(
+                f"{self.folder}: this campaign is of mst_abm {self.version}, this is {__version__}; go on with "
+                "that version, or plan it again in another folder."
+            )
 
     def scenario(self, point: int) -> Scenario:
         """The scenario of a point, as it was when the campaign was planned."""
@@ -231,6 +256,7 @@ def _settle(campaign: Campaign, texts: Mapping[str, str]) -> None:
     path = campaign.folder / FILE
     if path.exists():
         present = open_campaign(campaign.folder)
+        present.refuse_other_version()
         if odd := _differences(present, campaign):
             raise RecordError(
                 f"{campaign.folder}: holds a campaign that differs in {', '.join(odd)}; choose another folder "
@@ -301,13 +327,3 @@ def open_campaign(folder: str | os.PathLike[str]) -> Campaign:
             "campaign again, shards that are done are kept."
         ) from None
     return campaign
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or not there, whatever happens."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -13,19 +13,21 @@ from distributed import WorkerPlugin, get_worker
 from mst_abm.engine.kernel import source_digest
 from mst_abm.errors import ClusterError
 from mst_abm.runs.keeping import Signals
-from mst_abm.runs.shards import BUSY
+from mst_abm.runs.working import STOPPED
 from mst_abm.version import __version__
 
 #: Seconds a worker that is about to be closed waits for checkpoints; its nanny waits for five.
 LEAVE = 3.0
 
-#: Of calls at work in this process: the pool's mark by thread. And marks of pools that are ending.
-_at_work: dict[int, str] = {}
+#: Of calls at work in this process: the pool's mark and the call's number there, by thread. And marks of pools that are ending.
+_at_work: dict[int, tuple[str, int]] = {}
 _ending: set[str] = set()
 
 
-def called(mark: str, wanted: str, function: Callable[..., Any], /, *arguments: Any) -> Any:
-    """A call in a worker; ``BUSY`` if it was put down before its end, to be taken up again.
+def called(
+    mark: str, number: int, wanted: str, function: Callable[..., Any], /, *arguments: Any
+) -> Any:
+    """A call in a worker; ``STOPPED`` if it was put down before its end, to be taken up again.
 
     Raises
     ------
@@ -33,7 +35,7 @@ def called(mark: str, wanted: str, function: Callable[..., Any], /, *arguments: 
         If the worker has another build, or several threads.
     """
     if mark in _ending:
-        return BUSY
+        return STOPPED
     place, worker = socket.gethostname(), get_worker()
     if wanted != build():
         raise ClusterError(
@@ -46,22 +48,25 @@ def called(mark: str, wanted: str, function: Callable[..., Any], /, *arguments: 
         )
     thread = threading.get_ident()
     with Signals():  # before the call has its own, which begins with what was heard
-        _at_work[thread] = mark
+        _at_work[thread] = (mark, number)
         try:
             return function(*arguments)
         except KeyboardInterrupt:
-            return BUSY
+            return STOPPED
         finally:
             del _at_work[thread]
 
 
-def tell(mark: str, number: int) -> None:
-    """Let calls of a pool that are at work here hear a signal, and those that come."""
-    if number in Signals.STOPPING:
+def tell(mark: str, signal: int) -> list[int]:
+    """Let calls of a pool that are at work here hear a signal, and those that come; their numbers."""
+    if signal in Signals.STOPPING:
         _ending.add(mark)
-    for thread, whose in list(_at_work.items()):
+    told = []
+    for thread, (whose, number) in list(_at_work.items()):
         if whose == mark:
-            Signals.tell(thread, number)
+            Signals.tell(thread, signal)
+            told.append(number)
+    return told
 
 
 class Leaving(WorkerPlugin):
