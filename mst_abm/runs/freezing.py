@@ -25,7 +25,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "body": ("node_signals",),
 }
 #: Of the reservoirs: where probes stood, and scratch.
-PASSING = ("patch", "site", "later", "hazard", "fresh", "path")
+PASSING = ("patch", "site", "later", "hazard", "total", "fresh", "path")
 
 
 def freeze(sim: Simulation) -> dict[str, np.ndarray]:

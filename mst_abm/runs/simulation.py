@@ -331,8 +331,10 @@ class Simulation:
 
         One channel after another, so that a body's sum does not hang on how many are in the batch.
         """
+        happened = events.any(axis=0)
         for channel, signal, amount in self._yields:
-            self.state.body.signals[:, signal] += amount * events[:, channel]
+            if happened[channel]:
+                self.state.body.signals[:, signal] += amount * events[:, channel]
 
     def _next_event(self) -> int:
         """The next interval at whose start cells come in or are set, a drug adds to a signal, or
