@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mst_abm.errors import Problem, RecordError, ScenarioError
+from mst_abm.model.compile import compile_model
 from mst_abm.runs.failures import write_whole
+from mst_abm.runs.needs import needs_of, replicates_together
+from mst_abm.runs.tiled import tile_side
 from mst_abm.scenario import load_scenario_text, scenario_loader
 from mst_abm.version import __version__
 
@@ -152,7 +155,7 @@ def plan_campaign(
     overrides: Sequence[str] = (),
     seed: int | None = None,
     first_replicate: int = 0,
-    per_shard: int = 1,
+    per_shard: int | None = None,
     is_paired: bool = False,
 ) -> Campaign:
     """Plan a campaign in a folder; the one that is planned there already if it is the same.
@@ -162,7 +165,7 @@ def plan_campaign(
     design : points (`load_design`); one point without values where empty
     overrides : ``NAME=VALUE`` texts that hold for all points
     seed : root of all seeds; the scenario's own where None
-    per_shard : replicates in a shard
+    per_shard : replicates in a shard; about a minute's worth where None
     is_paired : all points have the same random numbers
 
     Raises
@@ -195,12 +198,18 @@ def plan_campaign(
         seed=root,
         replicates=replicates,
         first_replicate=first_replicate,
-        per_shard=per_shard,
+        per_shard=per_shard or _together(base, replicates * len(points)),
         is_paired=is_paired,
     )
     refuse_shared_streams(campaign)
     _settle(campaign, texts)
     return campaign
+
+
+def _together(scenario: Scenario, total: int) -> int:
+    """Replicates of a shard, if nobody says."""
+    compiled = compile_model(scenario.model, scenario.entering, tile_side(scenario.run))
+    return replicates_together(scenario, needs_of(scenario, compiled), total)
 
 
 def _of_points(
