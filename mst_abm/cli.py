@@ -201,7 +201,7 @@ def ensemble(
         overrides=(*overrides, *_every(checkpoint)),
         seed=seed,
         first_replicate=first_replicate,
-        per_shard=per_shard or 1,
+        per_shard=per_shard,
         is_paired=paired,
     )
     _work(campaign, range(len(campaign.shards)), again, **where)
@@ -393,7 +393,7 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
 @click.option("--patients", type=click.IntRange(1), help="How many, instead of the trial's.")
 @click.option("--arm", "arms", multiple=True, help="Only this arm. Repeatable.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@_workers
 def trial(
     file: Path, output: Path | None, patients: int | None, arms: tuple[str, ...], workers: int
 ) -> None:
@@ -403,6 +403,7 @@ def trial(
     missing.
     """
     from mst_abm.report.targets import targets_text
+    from mst_abm.runs.keeping import Signals
     from mst_abm.runs.trial import TABLE, run_trial
     from mst_abm.scenario.trial import load_trial
 
@@ -414,9 +415,15 @@ def trial(
                 f"expected one of {', '.join(known)}, got {name}", param_hint="--arm"
             )
     folder = output or Path(plan.name)
-    with _Count(plan.name, "patient") as progress:
+    with _Count(plan.name, "patient") as progress, Signals() as signals:
         found = run_trial(
-            plan, folder, patients=patients, arms=arms, workers=workers, progress=progress
+            plan,
+            folder,
+            patients=patients,
+            arms=arms,
+            workers=workers,
+            signals=signals,
+            progress=progress,
         )
     click.echo(targets_text(plan, found), nl=False)
     click.echo(f"table: {folder / TABLE}")

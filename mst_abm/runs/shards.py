@@ -252,6 +252,17 @@ def clear(part: Path) -> None:
         left_over.unlink(missing_ok=True)
 
 
+def sweep(folder: Path, *, keep: Collection[Path]) -> None:
+    """Remove what is left of records nobody wants any more, but for those that are being worked at."""
+    for part in folder.glob("*.h5.part"):
+        record = part.with_name(part.name.removesuffix(".part"))
+        if record in keep:
+            continue
+        with Lock(record) as lock:
+            if lock.taken:
+                clear(part)
+
+
 def _set_aside(path: Path) -> Path:
     """Give another name to a file that is not what its name says; nothing is overwritten."""
     number = 1
