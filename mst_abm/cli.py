@@ -153,6 +153,14 @@ def _anywhere(command: Callable[..., None]) -> Callable[..., None]:
             metavar="ADDRESS",
             help="Workers of a Dask cluster: its scheduler, as tcp://node:8786, or the file it wrote.",
         ),
+        click.option("--slurm", is_flag=True, help="Workers that are jobs of SLURM, by Dask."),
+        click.option("--jobs", type=click.IntRange(1), help="Of SLURM, with --slurm [1]."),
+        click.option("--partition", default="", help="Of the jobs [the site's]."),
+        click.option(
+            "--time", "time_limit", default="", help="Of a job, as 12:00:00 [the site's]."
+        ),
+        click.option("--mem", "memory", default="", help="Of a job, as 4G [2G]."),
+        click.option("--sbatch", "more", multiple=True, help="As --account=NAME. Repeatable."),
     )
     for option in reversed(options):
         command = option(command)
@@ -274,7 +282,7 @@ def _work(campaign: Campaign, numbers: Sequence[int], again: bool, **where: Any)
         with (
             _Count(campaign.name, "replicate") as progress,
             Signals() as signals,
-            _pool(**where) as pool,
+            _pool(campaign.folder / "log", **where) as pool,
         ):
             run_missing(
                 campaign, pool, numbers=numbers, again=again, signals=signals, progress=progress
@@ -284,8 +292,18 @@ def _work(campaign: Campaign, numbers: Sequence[int], again: bool, **where: Any)
         raise
 
 
-def _pool(*, workers: int, dask: str | None) -> AbstractContextManager[Pool]:
-    """Processes of this computer, or workers of a cluster."""
+def _pool(
+    logs: Path, *, workers: int, dask: str | None, slurm: bool, jobs: int | None, **of_a_job: Any
+) -> AbstractContextManager[Pool]:
+    """Processes of this computer, or workers of a cluster; ``logs``: a folder for what jobs print."""
+    if slurm and dask is not None:
+        raise click.UsageError("--slurm starts a Dask cluster of its own; leave out --dask.")
+    if not slurm and (jobs is not None or any(of_a_job.values())):
+        raise click.UsageError("--jobs, --partition, --time, --mem and --sbatch go with --slurm.")
+    if slurm:
+        from mst_abm.runs.dask_pool import slurm_pool
+
+        return slurm_pool(jobs=jobs or 1, logs=logs, **of_a_job)
     if dask is not None:
         from mst_abm.runs.dask_pool import DaskPool
 
@@ -393,9 +411,9 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
 @click.option("--patients", type=click.IntRange(1), help="How many, instead of the trial's.")
 @click.option("--arm", "arms", multiple=True, help="Only this arm. Repeatable.")
-@_workers
+@_anywhere
 def trial(
-    file: Path, output: Path | None, patients: int | None, arms: tuple[str, ...], workers: int
+    file: Path, output: Path | None, patients: int | None, arms: tuple[str, ...], **where: Any
 ) -> None:
     """Send the same virtual patients through every arm and compare with what was observed.
 
@@ -415,13 +433,17 @@ def trial(
                 f"expected one of {', '.join(known)}, got {name}", param_hint="--arm"
             )
     folder = output or Path(plan.name)
-    with _Count(plan.name, "patient") as progress, Signals() as signals:
+    with (
+        _Count(plan.name, "patient") as progress,
+        Signals() as signals,
+        _pool(folder / "log", **where) as pool,
+    ):
         found = run_trial(
             plan,
             folder,
             patients=patients,
             arms=arms,
-            workers=workers,
+            pool=pool,
             signals=signals,
             progress=progress,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import shutil
 import sys
 import threading
 import uuid
@@ -28,6 +29,8 @@ from mst_abm.runs.working import STOPPED
 PATIENCE, ANSWER, FRESH = 20.0, 10.0, 0.5
 #: Seconds for what is given up anyway.
 AT_ONCE = 1.0
+#: Of a job of SLURM, where none is asked for.
+MEMORY = "2G"
 GONE = "the worker it was given to is gone"
 INSTALL = "install the extra 'cluster': pip install 'mst-abm[cluster]'"
 
@@ -218,7 +221,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def slurm_pool(
-    *, jobs: int, partition: str = "", time_limit: str = "", memory: str = "2GB", logs: Path,
+    *, jobs: int, logs: Path, partition: str = "", time_limit: str = "", memory: str = "",
     more: Sequence[str] = (),
 ) -> Iterator[DaskPool]:  # fmt: skip
     """A Dask cluster whose workers are jobs of SLURM, for as long as the block lasts.
@@ -226,8 +229,8 @@ def slurm_pool(
     Parameters
     ----------
     jobs : how many, of one processor each; one that is lost is replaced
-    partition, time_limit, memory : of a job, as SLURM and Dask write them; the site's where empty
     logs : folder of the jobs' output, which all nodes see
+    partition, time_limit, memory : of a job, as SLURM writes them; the site's where empty, of memory 2G
     more : further options of sbatch
 
     Raises
@@ -239,20 +242,31 @@ def slurm_pool(
         from dask_jobqueue import SLURMCluster
     except ImportError:
         raise ClusterError(f"Dask for SLURM is not installed here; {INSTALL}.") from None
-    options: dict[str, Any] = {"queue": partition or None, "walltime": time_limit or None}
-    try:
-        with SLURMCluster(
-            **{name: value for name, value in options.items() if value},
-            cores=1, processes=1, memory=memory, python=sys.executable, log_directory=str(logs),
-            job_extra_directives=list(more), scheduler_options={"dashboard": False},
-        ) as cluster:  # fmt: skip
-            # not scale(), which does not replace a job that is lost
+    if shutil.which("sbatch") is None:
+        raise ClusterError(
+            "--slurm: expected the command sbatch, there is none; work on a node that submits jobs."
+        )
+    options: dict[str, Any] = {"queue": partition, "walltime": time_limit}
+    with quiet():
+        try:
+            # pages of figures listen where they are told to, even where they are off
+            cluster = SLURMCluster(
+                **{name: value for name, value in options.items() if value},
+                cores=1,
+                processes=1,
+                memory=memory or MEMORY,
+                python=sys.executable,
+                log_directory=str(logs.absolute()),
+                job_extra_directives=list(more),
+                scheduler_options={"dashboard_address": "127.0.0.1:0"},
+                worker_extra_args=["--dashboard-address", "127.0.0.1:0"],
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ClusterError(
+                f"--slurm: no cluster could be made ({_first_line(error)})."
+            ) from None
+        # not scale(), which does not replace a job that is lost
+        with cluster:
             cluster.adapt(minimum=jobs, maximum=jobs)
             with DaskPool(cluster) as pool:
                 yield pool
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, MstAbmError):
-            raise
-        raise ClusterError(
-            f"SLURM: jobs of workers could not be started ({_first_line(error)})."
-        ) from None

@@ -85,7 +85,7 @@ def run_trial(
     n = trial.patients if patients is None else patients
     chosen = [arm for arm in trial.arms if not arms or arm.name in arms]
     _refuse_unknown_names(trial, chosen)
-    place = Path(folder)
+    place = Path(folder).absolute()  # a worker may have another folder to begin with
     try:
         for arm in chosen:
             (place / arm.name).mkdir(parents=True, exist_ok=True)
@@ -144,10 +144,11 @@ def _refuse_unknown_names(trial: Trial, arms: list[Arm]) -> None:
 
 def _task(trial: Trial, arm: Arm, patient: int, folder: Path) -> Task:
     overrides = (*arm.overrides, *trial.cohort.overrides(patient))
+    scenario = Path(arm.scenario)
     return Task(
         arm=arm.name,
         patient=patient,
-        scenario=str(arm.scenario),
+        scenario=str(scenario.absolute() if scenario.exists() else scenario),
         overrides=overrides,
         folder=str(folder / arm.name),
         seed=trial.cohort.seed,
