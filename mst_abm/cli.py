@@ -142,19 +142,31 @@ def run(
 _workers = click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 
 
-@main.command()
-@_file
-@click.option("--replicates", type=click.IntRange(1), required=True, help="Of every point.")
-@click.option("--over", "design", type=click.Path(path_type=Path), help="Table of parameter sets.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
-@click.option("--first-replicate", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--per-shard", type=click.IntRange(1), help="Replicates run together into one file.")
-@click.option("--paired", is_flag=True, help="The same random numbers in all points.")
-@_seed
-@_set
-@_checkpoint
-@_workers
-def ensemble(
+def _of_a_campaign(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what a campaign is; `_planned` takes them."""
+    options = (
+        _file,
+        click.option("--replicates", type=click.IntRange(1), required=True, help="Of every point."),
+        click.option(
+            "--over", "design", type=click.Path(path_type=Path), help="Table of parameter sets."
+        ),
+        click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME]."),
+        click.option("--first-replicate", type=click.IntRange(0), default=0, show_default=True),
+        click.option(
+            "--per-shard", type=click.IntRange(1), help="Replicates run together into one file."
+        ),
+        click.option("--paired", is_flag=True, help="The same random numbers in all points."),
+        _seed,
+        _set,
+        _checkpoint,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _planned(
+    *,
     file: Path,
     replicates: int,
     design: Path | None,
@@ -165,16 +177,11 @@ def ensemble(
     seed: int | None,
     overrides: tuple[str, ...],
     checkpoint: str | None,
-    workers: int,
-) -> None:
-    """Run many replicates of one scenario, or of each of many parameter sets, into one folder.
-
-    Run again, it does only what is missing.
-    """
+) -> Campaign:
     from mst_abm.runs.campaign import plan_campaign
     from mst_abm.scenario.design import load_design
 
-    campaign = plan_campaign(
+    return plan_campaign(
         file,
         output or Path(file.stem),
         replicates=replicates,
@@ -185,7 +192,62 @@ def ensemble(
         per_shard=per_shard or 1,
         is_paired=paired,
     )
+
+
+@main.command()
+@_of_a_campaign
+@_workers
+def ensemble(workers: int, **plan: Any) -> None:
+    """Run many replicates of one scenario, or of each of many parameter sets, into one folder.
+
+    Run again, it does only what is missing.
+    """
+    campaign = _planned(**plan)
     _work(campaign, range(len(campaign.shards)), workers)
+
+
+@main.command()
+@_of_a_campaign
+@click.option("--array", required=True, metavar="N[%M]", help="Tasks, as 20; 20%5: five at once.")
+@click.option("--time", default="", help="Time limit of a task, as 12:00:00 [the site's].")
+@click.option("--mem", "memory", default="", help="Memory of a task, as 2G [predicted].")
+@click.option("--partition", default="", help="[the site's]")
+@_workers
+@click.option(
+    "--requeue",
+    "requeues",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="Times a task may start again when its time is up.",
+)
+@click.option("--sbatch", "more", multiple=True, help="As --account=NAME. Repeatable.")
+@click.option("--dry-run", is_flag=True, help="Print the script, write nothing.")
+@click.option("--submit", "submits", is_flag=True, help="Submit the tasks that are missing.")
+@click.option("--force", is_flag=True, help="Replace a script that was edited.")
+def slurm(dry_run: bool, submits: bool, force: bool, **options: Any) -> None:
+    """Plan a campaign as `ensemble` does, and write the script of a SLURM job array that runs it.
+
+    The script, job.sh in the folder, can be read, edited and submitted by hand.
+    """
+    from dataclasses import fields
+    from tempfile import TemporaryDirectory
+
+    from mst_abm.runs.slurm import Request, script_text, submit, write_script
+
+    asked = Request(**{field.name: options.pop(field.name) for field in fields(Request)})
+    folder = options.pop("output") or Path(options["file"].stem)
+    if dry_run:
+        with TemporaryDirectory() as elsewhere:
+            campaign = _planned(output=Path(elsewhere), **options)
+            click.echo(script_text(campaign, asked, folder), nl=False)
+        return
+    campaign = _planned(output=folder, **options)
+    path = write_script(folder, script_text(campaign, asked, folder), force=force)
+    click.echo(f"script: {path}")
+    if submits:
+        job, tasks = submit(campaign, path, asked)
+        click.echo(f"job: {job} ({tasks} tasks)")
 
 
 @main.command()

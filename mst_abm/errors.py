@@ -53,6 +53,10 @@ class EngineError(MstAbmError, RuntimeError):
     """The engine stopped: a status of a kernel, as a sentence."""
 
 
+class SlurmError(MstAbmError, RuntimeError):
+    """A job that SLURM would not understand, or refuses."""
+
+
 class RecordError(MstAbmError, RuntimeError):
     """A record file that cannot be written or read."""
 

@@ -20,7 +20,7 @@ from mst_abm.records.reader import open_run
 from mst_abm.runs.campaign import Campaign, Shard, open_campaign
 from mst_abm.runs.keeping import Signals
 from mst_abm.runs.locks import Lock
-from mst_abm.runs.resuming import read_recorded, resume
+from mst_abm.runs.resuming import Notice, read_recorded, resume
 from mst_abm.runs.to_file import run_to_file
 
 if TYPE_CHECKING:
@@ -51,12 +51,16 @@ def part_of(record: Path) -> Path:
 
 
 def run_shard(
-    folder: str | os.PathLike[str], number: int, *, signals: Signals | None = None
+    folder: str | os.PathLike[str],
+    number: int,
+    *,
+    signals: Signals | None = None,
+    notice: Notice = lambda _: None,
 ) -> str:
     """Run a shard of a campaign unless it is done; ``DONE``, or ``BUSY`` where another process is at it.
 
     ``signals``: listened to, see `Signals`; one that asks for the end leaves a checkpoint and raises
-    KeyboardInterrupt.
+    KeyboardInterrupt. ``notice`` is told where a part goes on.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def run_shard(
         # as many snapshots of a point however it is cut into shards
         snapshot_replicates=int(shard.first_replicate == campaign.first_replicate),
     )
-    return make_record(work, lambda: campaign.scenario(shard.point), signals=signals)
+    return make_record(work, lambda: campaign.scenario(shard.point), signals=signals, notice=notice)
 
 
 def is_done(campaign: Campaign, shard: Shard) -> bool:
@@ -89,7 +93,11 @@ def _campaign(folder: Path) -> Campaign:
 
 
 def make_record(
-    work: Work, scenario: Callable[[], Scenario], *, signals: Signals | None = None
+    work: Work,
+    scenario: Callable[[], Scenario],
+    *,
+    signals: Signals | None = None,
+    notice: Notice = lambda _: None,
 ) -> str:
     """Make a record that is not there yet, or go on with what was left of it."""
     signals = Signals() if signals is None else signals
@@ -102,16 +110,16 @@ def make_record(
             return BUSY
         if work.path.exists():  # another process has just been here
             return DONE
-        _run(work, scenario, signals)
+        _run(work, scenario, signals, notice)
         if not lock.is_mine():
             return BUSY
         _name(work.part, work.path)
     return DONE
 
 
-def _run(work: Work, scenario: Callable[[], Scenario], signals: Signals) -> None:
+def _run(work: Work, scenario: Callable[[], Scenario], signals: Signals, notice: Notice) -> None:
     """Until the part is complete."""
-    if _went_on(work.part, signals):
+    if _went_on(work.part, signals, notice):
         return
     clear(work.part)
     run_to_file(
@@ -125,14 +133,14 @@ def _run(work: Work, scenario: Callable[[], Scenario], signals: Signals) -> None
     )
 
 
-def _went_on(part: Path, signals: Signals) -> bool:
+def _went_on(part: Path, signals: Signals, notice: Notice) -> bool:
     """Go on with a part from its checkpoint; False where that cannot be done."""
     try:
         if read_recorded(part).status == "complete":
             return True
         if not checkpoint_paths(part):
             return False
-        resume(part, signals=signals)
+        resume(part, signals=signals, notice=notice)
     except RecordError:
         # no whole record, or checkpoints of another build: what is lost is time alone
         return False

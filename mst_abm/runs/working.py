@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -96,4 +97,9 @@ def _obey(signals: Signals | None, pool: Pool, flying: dict[Future, Call]) -> No
 def at_work(folder: str, number: int) -> str:
     """`run_shard` in a worker, which listens to the signals its parent passes on."""
     with Signals() as signals:
-        return run_shard(folder, number, signals=signals)
+        return run_shard(folder, number, signals=signals, notice=_tell)
+
+
+def _tell(text: str) -> None:
+    """Into the log of a task, or onto the screen."""
+    print(text, file=sys.stderr, flush=True)
