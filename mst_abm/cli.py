@@ -139,6 +139,7 @@ def run(
         _draw(path, figure)
 
 
+_again = click.option("--again", is_flag=True, help="Try replicates once more that have failed.")
 _workers = click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 
 
@@ -189,7 +190,7 @@ def _planned(
         overrides=(*overrides, *_every(checkpoint)),
         seed=seed,
         first_replicate=first_replicate,
-        per_shard=per_shard or 1,
+        per_shard=per_shard,
         is_paired=paired,
     )
 
@@ -197,13 +198,16 @@ def _planned(
 @main.command()
 @_of_a_campaign
 @_workers
-def ensemble(workers: int, **plan: Any) -> None:
+@_again
+def ensemble(workers: int, again: bool, **plan: Any) -> None:
     """Run many replicates of one scenario, or of each of many parameter sets, into one folder.
 
     Run again, it does only what is missing.
     """
     campaign = _planned(**plan)
-    _work(campaign, range(len(campaign.shards)), workers)
+    _work(campaign, range(len(campaign.shards)), workers, again)
+    _told(campaign)
+    _collect(campaign.folder)
 
 
 @main.command()
@@ -254,7 +258,8 @@ def slurm(dry_run: bool, submits: bool, force: bool, **options: Any) -> None:
 @_folder
 @click.option("--shard", "shards", type=click.IntRange(0), multiple=True, help="Repeatable [all].")
 @_workers
-def work(folder: Path, shards: tuple[int, ...], workers: int) -> None:
+@_again
+def work(folder: Path, shards: tuple[int, ...], workers: int, again: bool) -> None:
     """Do shards of a campaign that are missing: what a task of a cluster calls, or a person on a node."""
     from mst_abm.runs.campaign import open_campaign
 
@@ -265,27 +270,66 @@ def work(folder: Path, shards: tuple[int, ...], workers: int) -> None:
             raise click.BadParameter(
                 f"expected a number from 0 to {n - 1}, got {number}", param_hint="--shard"
             )
-    _work(campaign, shards or range(n), workers)
+    _work(campaign, shards or range(n), workers, again)
+    if not shards:  # else one of many: all of them would read every record
+        _told(campaign)
 
 
-def _work(campaign: Campaign, numbers: Sequence[int], workers: int) -> None:
-    """Work at shards; in this process where one worker is enough."""
+@main.command()
+@_folder
+def status(folder: Path) -> None:
+    """Tell what is done of a campaign, what is running, what failed and what is missing."""
+    from mst_abm.runs.campaign import open_campaign
+
+    _told(open_campaign(folder))
+
+
+@main.command()
+@_folder
+def collect(folder: Path) -> None:
+    """Gather the endpoints of a campaign into one table, endpoints.csv and endpoints.parquet."""
+    _collect(folder)
+
+
+def _told(campaign: Campaign) -> None:
+    from mst_abm.report.campaign import status_text
+    from mst_abm.runs.gathering import status_of
+    from mst_abm.runs.slurm import in_queue
+
+    click.echo(status_text(campaign, status_of(campaign), in_queue(campaign.folder)), nl=False)
+
+
+def _collect(folder: Path) -> None:
+    from mst_abm.report.campaign import gathered_text
+    from mst_abm.runs.gathering import gather, write_tables
+
+    gathered = gather(folder)
+    paths, missing = write_tables(folder, gathered)
+    click.echo(gathered_text(gathered), nl=False)
+    for path in paths:
+        click.echo(f"table: {path}")
+    if missing:
+        click.echo(missing, err=True)
+
+
+def _work(campaign: Campaign, numbers: Sequence[int], workers: int, again: bool) -> None:
+    """Work at shards with local processes, and say how to go on after an interruption."""
     from mst_abm.runs.keeping import Signals
     from mst_abm.runs.pools import LocalPool
-    from mst_abm.runs.shards import is_done
-    from mst_abm.runs.working import at_work, worked
+    from mst_abm.runs.working import run_missing
 
-    shards = campaign.shards
-    missing = [number for number in numbers if not is_done(campaign, shards[number])]
-    with _Count(campaign.name, "replicate") as progress, Signals() as signals:
-        total = sum(shards[number].replicates for number in numbers)
-        done = total - sum(shards[number].replicates for number in missing)
-        progress(done, total)
-        with LocalPool(workers) as pool:
-            calls = [(str(campaign.folder), number) for number in missing]
-            for (_, number), _ in worked(pool, at_work, calls, signals):
-                done += shards[number].replicates
-                progress(done, total)
+    try:
+        with (
+            _Count(campaign.name, "replicate") as progress,
+            Signals() as signals,
+            LocalPool(workers) as pool,
+        ):
+            run_missing(
+                campaign, pool, numbers=numbers, again=again, signals=signals, progress=progress
+            )
+    except KeyboardInterrupt:
+        click.echo(f"Go on with: mst-abm work {campaign.folder}", err=True)
+        raise
 
 
 @main.command()
@@ -386,7 +430,7 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
 @click.option("--patients", type=click.IntRange(1), help="How many, instead of the trial's.")
 @click.option("--arm", "arms", multiple=True, help="Only this arm. Repeatable.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@_workers
 def trial(
     file: Path, output: Path | None, patients: int | None, arms: tuple[str, ...], workers: int
 ) -> None:
@@ -396,6 +440,7 @@ def trial(
     missing.
     """
     from mst_abm.report.targets import targets_text
+    from mst_abm.runs.keeping import Signals
     from mst_abm.runs.trial import TABLE, run_trial
     from mst_abm.scenario.trial import load_trial
 
@@ -407,9 +452,15 @@ def trial(
                 f"expected one of {', '.join(known)}, got {name}", param_hint="--arm"
             )
     folder = output or Path(plan.name)
-    with _Count(plan.name, "patient") as progress:
+    with _Count(plan.name, "patient") as progress, Signals() as signals:
         found = run_trial(
-            plan, folder, patients=patients, arms=arms, workers=workers, progress=progress
+            plan,
+            folder,
+            patients=patients,
+            arms=arms,
+            workers=workers,
+            signals=signals,
+            progress=progress,
         )
     click.echo(targets_text(plan, found), nl=False)
     click.echo(f"table: {folder / TABLE}")

@@ -25,7 +25,7 @@ def invoke(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments, on_advance=None):
-        def simulation(scenario, *, seed, replicates, first_replicate, threads):
+        def simulation(scenario, *, seed, replicates, first_replicate, threads, left_out):
             return FakeSimulation(
                 scenario,
                 replicates=replicates,

@@ -17,7 +17,7 @@ from mst_abm.records.reader import open_run
 from mst_abm.records.writer import RunWriter
 from mst_abm.runs.follow_up import Samples
 from mst_abm.runs.freezing import misfits, thaw
-from mst_abm.runs.keeping import COST, Keeper, Signals, newest, origin
+from mst_abm.runs.keeping import COST, Keeper, Signals, batch_of, newest, origin
 from mst_abm.runs.to_file import Progress, Recording, header_of, run_to_file
 from mst_abm.scenario.loading import load_scenario_text
 
@@ -41,6 +41,7 @@ class Recorded:
     snapshot_replicates: int
     n_records: int
     forked_from: str
+    left_out: str
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def read_recorded(path: str | os.PathLike[str]) -> Recorded:
             snapshot_replicates=int(attributes.get("snapshot_replicates", 1)),
             n_records=run.n_records,
             forked_from=str(attributes.get("forked_from", "")),
+            left_out=str(attributes.get("left_out", "")),
         )
 
 
@@ -106,8 +108,7 @@ def resume(
             path,
             force=True,
             seed=recorded.seed,
-            replicates=len(recorded.replicates),
-            first_replicate=int(recorded.replicates[0]),
+            **batch_of(recorded.replicates),
             threads=threads,
             snapshot_replicates=recorded.snapshot_replicates,
             progress=progress,
@@ -141,7 +142,7 @@ def continued(
         seed=recorded.seed,
         replicates=recorded.replicates,
         snapshot_replicates=recorded.snapshot_replicates,
-        attributes=attributes,
+        attributes={"left_out": recorded.left_out, **attributes},
     )
     facts = checkpoint.facts
     earlier = Earlier(
@@ -171,8 +172,7 @@ def simulation_at(
     sim = Simulation(
         scenario,
         seed=recorded.seed,
-        replicates=len(recorded.replicates),
-        first_replicate=int(recorded.replicates[0]),
+        **batch_of(recorded.replicates),
         threads=threads,
     )
     if wrong := misfits(sim, checkpoint.arrays):

@@ -21,7 +21,7 @@ from mst_abm.errors import RecordError, SlurmError
 from mst_abm.model.compile import compile_model
 from mst_abm.runs.campaign import Campaign, write_whole
 from mst_abm.runs.needs import needs_of, shown_bytes
-from mst_abm.runs.shards import is_done
+from mst_abm.runs.shards import DONE, FAILED, state_of, try_again, work_of
 
 SCRIPT, LOGS = "job.sh", "log"
 MARK = "# SLURM job array of an mst_abm campaign"
@@ -273,9 +273,14 @@ def submit(campaign: Campaign, script: Path, request: Request) -> tuple[str, int
         If SLURM refuses or is not here, if nothing is missing, or the campaign is in the queue already.
     """
     tasks = min(request.tasks, len(campaign.shards))
-    missing = {s.number % tasks for s in campaign.shards if not is_done(campaign, s)}
+    missing = set()
+    for shard in campaign.shards:
+        work = work_of(campaign, shard)
+        try_again(work, only_lost=True)
+        if state_of(work) not in (DONE, FAILED):
+            missing.add(shard.number % tasks)
     if not missing:
-        raise SlurmError(f"{campaign.folder}: all shards are done; there is nothing to submit.")
+        raise SlurmError(f"{campaign.folder}: no shard is missing; there is nothing to submit.")
     if queued := in_queue(campaign.folder):
         raise SlurmError(
             f"{campaign.folder}: {sum(queued.values())} tasks of this campaign are in the queue already; wait, or "

@@ -65,6 +65,7 @@ def run_to_file(
     replicates: int = 1,
     first_replicate: int = 0,
     threads: int = 1,
+    left_out: Sequence[int] = (),
     snapshot_replicates: int = 1,
     progress: Callable[[Progress], None] | None = None,
     simulation: Any = None,
@@ -95,14 +96,16 @@ def run_to_file(
             replicates=replicates,
             first_replicate=first_replicate,
             threads=threads,
+            left_out=left_out,
         )
         if Path(path).parent.is_dir():  # else there is more to say than of its disc
             refuse_disc(sim.needs(snapshot_replicates), Path(path))
     header = header_of(
         sim,
         seed=scenario.run.seed if seed is None else seed,
-        replicates=first_replicate + np.arange(replicates),
+        replicates=sim.numbers,
         snapshot_replicates=snapshot_replicates,
+        attributes={"left_out": " ".join(map(str, left_out))},
     )
     keeper = Keeper(
         Path(path),
@@ -302,6 +305,7 @@ def header_of(
             "mode": scenario.run.mode,
             "stream_rule": STREAM_RULE,
             "snapshot_replicates": snapshot_replicates,
+            "left_out": "",
             "forked_from": "",
             "n_numbers": n_numbers,
             "n_assumptions": n_assumptions,
