@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,8 +145,18 @@ _again = click.option("--again", is_flag=True, help="Try replicates once more th
 _workers = click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 
 
+#: Names of the options of `_anywhere`.
+WHERE = ("workers", "dask", "slurm", "jobs", "partition", "time_limit", "memory", "more")
+
+
 def _anywhere(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say where shards are worked at; `_pool` takes them."""
+    """The options that say where shards are worked at, handed on as one, for `_pool`."""
+
+    @wraps(command)
+    def packed(**options: Any) -> None:
+        command(where={name: options.pop(name) for name in WHERE}, **options)
+
+    run: Callable[..., None] = packed
     options = (
         _workers,
         click.option(
@@ -163,24 +174,35 @@ def _anywhere(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--sbatch", "more", multiple=True, help="As --account=NAME. Repeatable."),
     )
     for option in reversed(options):
+        run = option(run)
+    return run
+
+
+def _of_a_campaign(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what a campaign is; `_planned` takes them."""
+    options = (
+        _file,
+        click.option("--replicates", type=click.IntRange(1), required=True, help="Of every point."),
+        click.option(
+            "--over", "design", type=click.Path(path_type=Path), help="Table of parameter sets."
+        ),
+        click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME]."),
+        click.option("--first-replicate", type=click.IntRange(0), default=0, show_default=True),
+        click.option(
+            "--per-shard", type=click.IntRange(1), help="Replicates run together into one file."
+        ),
+        click.option("--paired", is_flag=True, help="The same random numbers in all points."),
+        _seed,
+        _set,
+        _checkpoint,
+    )
+    for option in reversed(options):
         command = option(command)
     return command
 
 
-@main.command()
-@_file
-@click.option("--replicates", type=click.IntRange(1), required=True, help="Of every point.")
-@click.option("--over", "design", type=click.Path(path_type=Path), help="Table of parameter sets.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
-@click.option("--first-replicate", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--per-shard", type=click.IntRange(1), help="Replicates run together into one file.")
-@click.option("--paired", is_flag=True, help="The same random numbers in all points.")
-@_seed
-@_set
-@_checkpoint
-@_anywhere
-@_again
-def ensemble(
+def _planned(
+    *,
     file: Path,
     replicates: int,
     design: Path | None,
@@ -191,17 +213,11 @@ def ensemble(
     seed: int | None,
     overrides: tuple[str, ...],
     checkpoint: str | None,
-    again: bool,
-    **where: Any,
-) -> None:
-    """Run many replicates of one scenario, or of each of many parameter sets, into one folder.
-
-    Run again, it does only what is missing.
-    """
+) -> Campaign:
     from mst_abm.runs.campaign import plan_campaign
     from mst_abm.scenario.design import load_design
 
-    campaign = plan_campaign(
+    return plan_campaign(
         file,
         output or Path(file.stem),
         replicates=replicates,
@@ -212,9 +228,65 @@ def ensemble(
         per_shard=per_shard,
         is_paired=paired,
     )
+
+
+@main.command()
+@_of_a_campaign
+@_anywhere
+@_again
+def ensemble(again: bool, where: dict[str, Any], **plan: Any) -> None:
+    """Run many replicates of one scenario, or of each of many parameter sets, into one folder.
+
+    Run again, it does only what is missing.
+    """
+    campaign = _planned(**plan)
     _work(campaign, range(len(campaign.shards)), again, **where)
     _told(campaign)
     _collect(campaign.folder)
+
+
+@main.command()
+@_of_a_campaign
+@click.option("--array", required=True, metavar="N[%M]", help="Tasks, as 20; 20%5: five at once.")
+@click.option("--time", default="", help="Time limit of a task, as 12:00:00 [the site's].")
+@click.option("--mem", "memory", default="", help="Memory of a task, as 2G [predicted].")
+@click.option("--partition", default="", help="[the site's]")
+@_workers
+@click.option(
+    "--requeue",
+    "requeues",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="Times a task may start again when its time is up.",
+)
+@click.option("--sbatch", "more", multiple=True, help="As --account=NAME. Repeatable.")
+@click.option("--dry-run", is_flag=True, help="Print the script, write nothing.")
+@click.option("--submit", "submits", is_flag=True, help="Submit the tasks that are missing.")
+@click.option("--force", is_flag=True, help="Replace a script that was edited.")
+def slurm(dry_run: bool, submits: bool, force: bool, **options: Any) -> None:
+    """Plan a campaign as `ensemble` does, and write the script of a SLURM job array that runs it.
+
+    The script, job.sh in the folder, can be read, edited and submitted by hand.
+    """
+    from dataclasses import fields
+    from tempfile import TemporaryDirectory
+
+    from mst_abm.runs.slurm import Request, script_text, submit, write_script
+
+    asked = Request(**{field.name: options.pop(field.name) for field in fields(Request)})
+    folder = options.pop("output") or Path(options["file"].stem)
+    if dry_run:
+        with TemporaryDirectory() as elsewhere:
+            campaign = _planned(output=Path(elsewhere), **options)
+            click.echo(script_text(campaign, asked, folder), nl=False)
+        return
+    campaign = _planned(output=folder, **options)
+    path = write_script(folder, script_text(campaign, asked, folder), force=force)
+    click.echo(f"script: {path}")
+    if submits:
+        job, tasks = submit(campaign, path, asked)
+        click.echo(f"job: {job} ({tasks} tasks)")
 
 
 @main.command()
@@ -222,7 +294,7 @@ def ensemble(
 @click.option("--shard", "shards", type=click.IntRange(0), multiple=True, help="Repeatable [all].")
 @_anywhere
 @_again
-def work(folder: Path, shards: tuple[int, ...], again: bool, **where: Any) -> None:
+def work(folder: Path, shards: tuple[int, ...], again: bool, where: dict[str, Any]) -> None:
     """Do shards of a campaign that are missing: what a task of a cluster calls, or a person on a node."""
     from mst_abm.runs.campaign import open_campaign
 
@@ -234,7 +306,8 @@ def work(folder: Path, shards: tuple[int, ...], again: bool, **where: Any) -> No
                 f"expected a number from 0 to {n - 1}, got {number}", param_hint="--shard"
             )
     _work(campaign, shards or range(n), again, **where)
-    _told(campaign)
+    if not shards:  # else one of many: all of them would read every record
+        _told(campaign)
 
 
 @main.command()
@@ -256,8 +329,9 @@ def collect(folder: Path) -> None:
 def _told(campaign: Campaign) -> None:
     from mst_abm.report.campaign import status_text
     from mst_abm.runs.gathering import status_of
+    from mst_abm.runs.slurm import in_queue
 
-    click.echo(status_text(campaign, status_of(campaign)), nl=False)
+    click.echo(status_text(campaign, status_of(campaign), in_queue(campaign.folder)), nl=False)
 
 
 def _collect(folder: Path) -> None:
@@ -302,7 +376,15 @@ def _pool(
         raise click.UsageError("--jobs, --partition, --time, --mem and --sbatch go with --slurm.")
     if slurm:
         from mst_abm.runs.dask_pool import slurm_pool
+        from mst_abm.runs.slurm import Request
 
+        Request(  # refuses what sbatch would not understand
+            array=str(jobs or 1),
+            time=of_a_job["time_limit"],
+            memory=of_a_job["memory"],
+            partition=of_a_job["partition"],
+            more=of_a_job["more"],
+        )
         return slurm_pool(jobs=jobs or 1, logs=logs, **of_a_job)
     if dask is not None:
         from mst_abm.runs.dask_pool import DaskPool
@@ -413,7 +495,11 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 @click.option("--arm", "arms", multiple=True, help="Only this arm. Repeatable.")
 @_anywhere
 def trial(
-    file: Path, output: Path | None, patients: int | None, arms: tuple[str, ...], **where: Any
+    file: Path,
+    output: Path | None,
+    patients: int | None,
+    arms: tuple[str, ...],
+    where: dict[str, Any],
 ) -> None:
     """Send the same virtual patients through every arm and compare with what was observed.
 

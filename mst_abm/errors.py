@@ -57,6 +57,10 @@ class ClusterError(MstAbmError, RuntimeError):
     """Workers elsewhere that cannot be had, are lost, or are not what they should be."""
 
 
+class SlurmError(MstAbmError, RuntimeError):
+    """A job that SLURM would not understand, or refuses."""
+
+
 class RecordError(MstAbmError, RuntimeError):
     """A record file that cannot be written or read."""
 

@@ -36,9 +36,10 @@ FIRST = 0.1
 class Signals:
     """Signals of a batch system, noted down and obeyed on the next edge of the run.
 
-    SIGTERM and SIGINT ask for a checkpoint and the end, SIGUSR1 for a checkpoint alone. A second SIGINT or
-    SIGTERM interrupts at once. Only the main thread hears what the system sends; another one hears what it is told
-    (`tell`), and what an outer block has been told.
+    SIGTERM and SIGINT ask for a checkpoint and the end, SIGUSR1 for a checkpoint alone. A second SIGINT
+    interrupts at once; a second SIGTERM is the first one heard again, from a batch system and from the script
+    it runs. Only the main thread hears what the system sends; another one hears what it is told (`tell`), and
+    what an outer block has been told.
     """
 
     STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -81,8 +82,10 @@ class Signals:
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         if number in self.STOPPING:
-            if self.stops:
+            if self.stops and number == signal.SIGINT:
                 raise KeyboardInterrupt
+            if self.stops:
+                return
             self.stops = True
         self.keeps = True
 

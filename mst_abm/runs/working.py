@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -95,9 +96,14 @@ def shard_at_work(folder: str, number: int) -> str:
     """`run_shard` in a worker, which listens to the signals its parent passes on."""
     with Signals() as signals:
         try:
-            return run_shard(folder, number, signals=signals)
+            return run_shard(folder, number, signals=signals, notice=_tell)
         except KeyboardInterrupt:
             return STOPPED
+
+
+def _tell(text: str) -> None:
+    """Into the log of a task, or onto the screen."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def worked(
