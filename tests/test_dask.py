@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from slurm_cluster import Cluster, slurm  # noqa: F401  (a fixture)
 from stopped import differences
 
 from mst_abm.cli import main
@@ -26,7 +27,7 @@ from mst_abm.runs.working import run_missing, worked
 distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
 from mst_abm.runs import dask_pool  # noqa: E402 (needs it)
-from mst_abm.runs.dask_pool import DaskPool  # noqa: E402
+from mst_abm.runs.dask_pool import DaskPool, slurm_pool  # noqa: E402
 
 SHARDS = 6
 DISH = """
@@ -221,6 +222,57 @@ def test_a_scheduler_that_is_lost_is_told_in_one_sentence(
     for shard in campaign.shards:
         run_shard(campaign.folder, shard.number)
     assert unlike(campaign, at_home) == []
+
+
+# ------------------------------------------------------------------ jobs of SLURM
+
+
+def test_jobs_of_slurm_are_workers_and_one_that_is_cancelled_is_replaced(
+    slurm: Cluster,  # noqa: F811
+    at_home: Campaign,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("dask_jobqueue", reason="the extra 'cluster' is not installed")
+    for name in ("PATH", "SLURM_CONF"):
+        monkeypatch.setenv(name, slurm.environment[name])
+    campaign = planned(tmp_path)
+    seen: set[str] = set()
+
+    def jobs() -> list[str]:
+        found = slurm.call("squeue", "-h", "-t", "R", "-o", "%A", "--name", "dask-worker").split()
+        seen.update(found)
+        return sorted(found)
+
+    def cancel(done: int, total: int) -> None:
+        if done == 1:
+            until(lambda: len(jobs()) == 2)
+            slurm.call("scancel", jobs()[0])
+
+    with (
+        dask.config.set({"jobqueue.slurm.interface": "lo"}),
+        slurm_pool(
+            jobs=2, logs=tmp_path / "log", partition="main", time_limit="10", memory="1G"
+        ) as pool,
+    ):  # fmt: skip
+        run_missing(campaign, pool, progress=cancel)
+        until(lambda: len(jobs()) == 2 and len(seen) > 2)
+    assert unlike(campaign, at_home) == []
+    until(lambda: not jobs())  # all of them end with the pool
+
+
+def test_what_slurm_would_not_understand_is_refused_before_anything_is_started(
+    tmp_path: Path,
+) -> None:
+    campaign = planned(tmp_path)
+
+    def told(*words: str) -> str:
+        return CliRunner().invoke(main, ["work", str(campaign.folder), *words]).output
+
+    assert "--mem: expected memory as SLURM writes it" in told("--slurm", "--mem", "much")
+    assert "go with --slurm" in told("--jobs", "3")
+    assert "leave out --dask" in told("--slurm", "--dask", "tcp://127.0.0.1:9")
 
 
 # ------------------------------------------------------------------ what cannot be had
