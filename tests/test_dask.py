@@ -22,7 +22,7 @@ from mst_abm.errors import ClusterError
 from mst_abm.runs.campaign import Campaign, plan_campaign
 from mst_abm.runs.pools import WorkerLost
 from mst_abm.runs.shards import run_shard
-from mst_abm.runs.working import run_missing, worked
+from mst_abm.runs.working import STOPPED, run_missing, shard_at_work, worked
 
 distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
@@ -180,7 +180,7 @@ def test_ctrl_c_leaves_checkpoints_and_frees_the_workers(cluster: Any, tmp_path:
 
 
 @contextmanager
-def programs(folder: Path) -> Iterator[tuple[subprocess.Popen, str]]:
+def programs(folder: Path) -> Iterator[tuple[list[subprocess.Popen], str]]:
     """A scheduler and one worker as processes of their own, and the file to find them by."""
     file = folder / "scheduler.json"
     # the page of figures would listen on every interface, even where it is off
@@ -195,7 +195,7 @@ def programs(folder: Path) -> Iterator[tuple[subprocess.Popen, str]]:
         until(file.exists)
         words = ("--nthreads", "1", "--no-nanny", "--local-directory", str(folder))
         found.append(started("dask_worker", *words))
-        yield found[0], str(file)
+        yield found, str(file)
     finally:
         for program in found:
             program.kill()
@@ -211,7 +211,7 @@ def test_a_scheduler_that_is_lost_is_told_in_one_sentence(
         if done == 1:
             scheduler.kill()
 
-    with programs(tmp_path) as (scheduler, file):
+    with programs(tmp_path) as ((scheduler, _), file):
         with (
             pytest.raises(ClusterError, match=f"{file}: the scheduler is gone, .* run the command again"),
             DaskPool(file) as pool,
@@ -222,6 +222,20 @@ def test_a_scheduler_that_is_lost_is_told_in_one_sentence(
     for shard in campaign.shards:
         run_shard(campaign.folder, shard.number)
     assert unlike(campaign, at_home) == []
+
+
+def test_a_worker_that_is_closed_in_time_leaves_a_checkpoint(tmp_path: Path) -> None:
+    """As SLURM ends a job: SIGTERM first."""
+    campaign = planned(tmp_path, ENDLESS, 1)
+    shards = campaign.folder / "shards"
+    with programs(tmp_path) as ((_, worker), file), DaskPool(file) as pool:
+        future = pool.submit(shard_at_work, str(campaign.folder), 0)
+        until(lambda: list(shards.glob("*.part")))
+        worker.terminate()
+        assert worker.wait(60) == 0
+        assert isinstance(future.exception(60), WorkerLost) or future.result() == STOPPED
+    assert len(list(shards.glob("*.part.checkpoint-*"))) == 1
+    assert not list(shards.glob("*.lock*"))
 
 
 # ------------------------------------------------------------------ jobs of SLURM

@@ -193,7 +193,7 @@ def write_tables(folder: str | os.PathLike[str], gathered: Gathered) -> tuple[li
     """Write the table as CSV, and as Parquet where pyarrow is there; paths, and a sentence if it is not."""
     place = Path(folder)
     path, names = place / TABLE, list(gathered.columns)
-    unfinished = Path(f"{path}.part")
+    unfinished = Path(f"{path}.partial-{os.getpid()}")
     try:
         with unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -213,8 +213,9 @@ def write_tables(folder: str | os.PathLike[str], gathered: Gathered) -> tuple[li
         return [path], missing
     columns = {name: _of_one_kind(values) for name, values in gathered.columns.items()}
     parquet = place / PARQUET
-    pyarrow.parquet.write_table(pyarrow.table(columns), f"{parquet}.part")
-    Path(f"{parquet}.part").replace(parquet)
+    unfinished = Path(f"{parquet}.partial-{os.getpid()}")
+    pyarrow.parquet.write_table(pyarrow.table(columns), unfinished)
+    unfinished.replace(parquet)
     return [path, parquet], ""
 
 

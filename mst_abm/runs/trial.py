@@ -26,7 +26,7 @@ from mst_abm.runs.gathering import endpoint_columns
 from mst_abm.runs.keeping import Signals
 from mst_abm.runs.pools import LocalPool, Pool, WorkerLost
 from mst_abm.runs.shards import BUSY, Work, digest_of, make_record, sweep
-from mst_abm.runs.working import STOPPED, worked
+from mst_abm.runs.working import STOPPED, warm, worked
 from mst_abm.scenario import load_scenario
 
 if TYPE_CHECKING:
@@ -162,6 +162,8 @@ def _files(
     progress: Callable[[int, int], None] | None,
 ) -> dict[tuple[str, int], str]:
     """The record of every patient by arm and number, run where it is missing."""
+    if tasks:
+        warm(pool, load_scenario(tasks[0].scenario, overrides=tasks[0].overrides), signals)
     files: dict[tuple[str, int], str] = {}
     odd = []
     for done, ((task,), result) in enumerate(
