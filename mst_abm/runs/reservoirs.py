@@ -82,14 +82,11 @@ class Reservoirs:
         """Room for all cells that may be handed over on this edge."""
         sim, geo = self.simulation, self.simulation.geometry
         slots = np.zeros(len(geo.mixed_compartment), np.int64)
-        waiting = 0
-        for o, out in enumerate(self.tables.outgoing):
-            q = int(geo.spaces[out["compartment"]]["mixed_index"])
-            most = int(self.held.owed[:, o].max()) if out["before"] == 0 else 0
-            if q >= 0:
-                slots[q] += most
-            else:
-                waiting += most
+        most = self.held.owed.max(axis=0)
+        most[self.tables.outgoing["before"] > 0] = 0  # turned into, where they are
+        q = geo.spaces["mixed_index"][self.tables.outgoing["compartment"]]
+        np.add.at(slots, q[q >= 0], most[q >= 0])
+        waiting = int(most[q < 0].sum())
         for reservoir in self.tables.reservoirs:
             q = int(geo.spaces[reservoir["compartment"]]["mixed_index"])
             if q >= 0:
@@ -129,7 +126,7 @@ class Reservoirs:
         sim = self.simulation
         place = rng.RESERVING << 28 | FIRST_SPACE + 4 * c + FIRST
         word, *_ = rng.philox_words(
-            (0, 0, place, sim.first_replicate + r), (sim.seed & 0xFFFFFFFF, sim.seed >> 32)
+            (0, 0, place, int(sim.numbers[r])), (sim.seed & 0xFFFFFFFF, sim.seed >> 32)
         )
         return (word + 0.5) * rng.TWO_M32
 
