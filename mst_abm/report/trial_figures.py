@@ -33,7 +33,8 @@ from mst_abm.clinic.survival import (
 )
 from mst_abm.errors import RecordError
 from mst_abm.records.arms import ArmRecords
-from mst_abm.report.figure import MARK, PALETTE, is_figure
+from mst_abm.report import palette
+from mst_abm.report.figure import MARK, is_figure
 
 MOST_RULES = 10
 #: Quantiles of donor cells over patients, widest first, with the depth of their band.
@@ -126,11 +127,11 @@ def _over_time(
             _draw_outcome(panels[0, column], there, name)
             for i, arm in enumerate(arms):
                 if (arm.name, name) in observed:
-                    style = {"color": PALETTE[i], "ms": 7, "mec": "#444444", "zorder": 5}
+                    style = {"color": palette.colour(i), "ms": 7, "mec": "#444444", "zorder": 5}
                     panels[0, column].plot(observed[arm.name, name], 0.5, "v", **style)
             if has_table:
                 _table(panels[1, column], panels[0, column], there)
-        handles = [Line2D([], [], color=PALETTE[i], lw=1.6) for i in range(len(arms))]
+        handles = [Line2D([], [], color=palette.colour(i), lw=1.6) for i in range(len(arms))]
         labels = [f"{arm.name} ({len(_first(arm))} patients)" for arm in arms]
         if any((arm.name, name) in observed for arm in arms for name in names):
             handles.append(Line2D([], [], color="#444444", marker="v", ls="none", ms=6))
@@ -151,7 +152,7 @@ def _draw_outcome(axes: Axes, there: Sequence[tuple[int, Outcome]], name: str) -
         back = [float(x.times_d[x.causes == HAPPENED].max(initial=0.0)) for _, x in there]
         end = 1.15 * max(back) if max(back) else end
     for i, item in there:
-        colour = PALETTE[i]
+        colour = palette.colour(i)
         if item.is_competing:
             _steps(axes, incidence_curve(item), end, colour)
             if (item.causes == RULED_OUT).any() and not is_recovery:
@@ -193,7 +194,9 @@ def _table(axes: Axes, above: Axes, there: Sequence[tuple[int, Outcome]]) -> Non
     axes.text(low, 0, "at risk", fontsize=8, color="#444444", ha="left", va="center")
     for row, (i, found) in enumerate(there, start=1):
         for day, n in zip(days, at_risk(found, days), strict=True):
-            axes.text(day, -row, str(n), fontsize=8, color=PALETTE[i], ha="center", va="center")
+            axes.text(
+                day, -row, str(n), fontsize=8, color=palette.colour(i), ha="center", va="center"
+            )
 
 
 # ---------------------------------------------------------------------- donor cells, leukaemia lost
@@ -210,7 +213,7 @@ def _donor_cells(arms: Sequence[ArmToDraw]) -> Figure | None:
     figure, panels = _panels(len(there))
     with matplotlib.rc_context(RC):
         for axes, (i, arm) in zip(panels[0], there, strict=True):
-            share, days, colour = arm.records.donor_share, arm.records.days, PALETTE[i]
+            share, days, colour = arm.records.donor_share, arm.records.days, palette.colour(i)
             seen = ~np.isnan(share).all(axis=0)
             share, days = np.maximum(share[:, seen], FLOOR), days[seen]
             for low, high, depth in FAN:
@@ -255,12 +258,14 @@ def _lost(arms: Sequence[ArmToDraw]) -> Figure | None:
             bounds = np.nan_to_num(np.array([mean_interval(share) for share in shares]))
             places = np.arange(len(rules)) + (len(there) - 1 - 2 * k) * apart / 2
             seen = values > 0
-            axes.plot(values[seen], places[seen], "o", ms=5, color=PALETTE[i], label=arm.name)
+            axes.plot(
+                values[seen], places[seen], "o", ms=5, color=palette.colour(i), label=arm.name
+            )
             axes.hlines(
                 places[seen],
                 np.maximum(bounds[seen, 0], least),
                 bounds[seen, 1],
-                color=PALETTE[i],
+                color=palette.colour(i),
                 lw=1.2,
             )
         axes.set_xscale("log")
