@@ -16,11 +16,12 @@ from mst_abm.clinic.course import Course
 from mst_abm.clinic.draws import uniforms
 from mst_abm.clinic.endpoints import FINE, endpoints_for, evaluate
 from mst_abm.clinic.given import acts_of, chemotherapy, first_course_end_h, infused_h
-from mst_abm.clinic.hazards import befall
+from mst_abm.clinic.hazards import Fate, befall
 from mst_abm.clinic.laboratory import Laboratory, lacking
 from mst_abm.clinic.observation import DAY_H, Observation, day_of
 from mst_abm.clinic.protocol import Acts
 from mst_abm.clinic.reaction import Decision
+from mst_abm.clinic.response import lost_day
 from mst_abm.records.schema import Observed
 
 if TYPE_CHECKING:
@@ -92,12 +93,7 @@ def read_endpoints(
     levels = {item.name for item in scenario.observables if item.signal}
     absent = lacking(truth) - levels
     present = {name: values for name, values in truth.items() if name not in absent}
-    fates = befall(
-        [h for h in scenario.model.hazards if set(present).issuperset(h.needs)],
-        times_h,
-        present,
-        lambda name: uniforms(seed, replicates, name),
-    )
+    fates = _fates(scenario, times_h, present, seed, replicates)
     true_course = _course(scenario, times_h, present, decisions, len(replicates))
     fine_times_h, fine = _stacked(samples.fine)
     true_course = replace(true_course, fates=fates, fine_times_h=fine_times_h, fine=fine)
@@ -106,6 +102,41 @@ def read_endpoints(
     rules = endpoints_for(scenario.observables, scenario.model.hazards)
     observed = Observed(times_h, truth, reported)
     return Results(evaluate(rules, course), evaluate(rules, true_course), observed)
+
+
+def ends_h(
+    scenario: Scenario,
+    samples: Samples,
+    *,
+    seed: int,
+    replicates: np.ndarray,
+    decisions: Sequence[Decision] = (),
+) -> tuple[np.ndarray, np.ndarray]:
+    """(replicate,) times of death, and from which nothing else hangs on the cells, as far as samples tell; not
+    a number: not yet."""
+    times_h, truth = _stacked(samples.daily)
+    fates = _fates(scenario, times_h, truth, seed, replicates)
+    course = replace(_course(scenario, times_h, truth, decisions, len(replicates)), fates=fates)
+    lost_d = np.full(len(replicates), np.nan)
+    if scenario.run.stop == "at relapse" and truth.keys() >= {"marrow_blasts", "anc", "platelets"}:
+        lost_d = lost_day(course)
+    return course.death_h, lost_d * DAY_H
+
+
+def _fates(
+    scenario: Scenario,
+    times_h: np.ndarray,
+    series: dict[str, np.ndarray],
+    seed: int,
+    replicates: np.ndarray,
+) -> dict[str, Fate]:
+    return befall(
+        [h for h in scenario.model.hazards if set(series).issuperset(h.needs)],
+        times_h,
+        series,
+        lambda name: uniforms(seed, replicates, name),
+        ends_at_death=scenario.run.stop != "at end",
+    )
 
 
 def _course(
