@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import click
 from mst_abm.version import __version__
 
 if TYPE_CHECKING:
+    from mst_abm.runs.campaign import Campaign
     from mst_abm.runs.to_file import Progress
     from mst_abm.scenario.definition import Scenario
 
@@ -70,6 +71,7 @@ def main(debug: bool) -> None:
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 _out = click.argument("out", type=click.Path(path_type=Path))
+_folder = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 _set = click.option(
     "--set",
     "overrides",
@@ -137,43 +139,91 @@ def run(
         _draw(path, figure)
 
 
+_workers = click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+
+
 @main.command()
 @_file
-@click.option("--replicates", type=click.IntRange(1), required=True, help="Number of replicates.")
+@click.option("--replicates", type=click.IntRange(1), required=True, help="Of every point.")
+@click.option("--over", "design", type=click.Path(path_type=Path), help="Table of parameter sets.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
 @click.option("--first-replicate", type=click.IntRange(0), default=0, show_default=True)
-@_output
+@click.option("--per-shard", type=click.IntRange(1), help="Replicates run together into one file.")
+@click.option("--paired", is_flag=True, help="The same random numbers in all points.")
 @_seed
 @_set
-@_force
-@_threads
 @_checkpoint
+@_workers
 def ensemble(
     file: Path,
     replicates: int,
-    first_replicate: int,
+    design: Path | None,
     output: Path | None,
+    first_replicate: int,
+    per_shard: int | None,
+    paired: bool,
     seed: int | None,
     overrides: tuple[str, ...],
-    force: bool,
-    threads: int,
     checkpoint: str | None,
+    workers: int,
 ) -> None:
-    """Run many replicates of one scenario into one file."""
-    from mst_abm.scenario import load_scenario
+    """Run many replicates of one scenario, or of each of many parameter sets, into one folder.
 
-    scenario = load_scenario(file, overrides=(*overrides, *_every(checkpoint)))
-    path = output or Path(f"{scenario.name}.h5")
-    _check_record(path, force)
-    _record(
-        scenario,
-        path,
-        force=force,
-        seed=seed,
-        threads=threads,
+    Run again, it does only what is missing.
+    """
+    from mst_abm.runs.campaign import plan_campaign
+    from mst_abm.scenario.design import load_design
+
+    campaign = plan_campaign(
+        file,
+        output or Path(file.stem),
         replicates=replicates,
+        design=() if design is None else load_design(design),
+        overrides=(*overrides, *_every(checkpoint)),
+        seed=seed,
         first_replicate=first_replicate,
+        per_shard=per_shard or 1,
+        is_paired=paired,
     )
-    _show(path)
+    _work(campaign, range(len(campaign.shards)), workers)
+
+
+@main.command()
+@_folder
+@click.option("--shard", "shards", type=click.IntRange(0), multiple=True, help="Repeatable [all].")
+@_workers
+def work(folder: Path, shards: tuple[int, ...], workers: int) -> None:
+    """Do shards of a campaign that are missing: what a task of a cluster calls, or a person on a node."""
+    from mst_abm.runs.campaign import open_campaign
+
+    campaign = open_campaign(folder)
+    n = len(campaign.shards)
+    for number in shards:
+        if number >= n:
+            raise click.BadParameter(
+                f"expected a number from 0 to {n - 1}, got {number}", param_hint="--shard"
+            )
+    _work(campaign, shards or range(n), workers)
+
+
+def _work(campaign: Campaign, numbers: Sequence[int], workers: int) -> None:
+    """Work at shards; in this process where one worker is enough."""
+    from mst_abm.runs.keeping import Signals
+    from mst_abm.runs.pools import LocalPool
+    from mst_abm.runs.shards import is_done
+    from mst_abm.runs.working import at_work, worked
+
+    shards = campaign.shards
+    missing = [number for number in numbers if not is_done(campaign, shards[number])]
+    with _Count(campaign.name, "replicate") as progress, Signals() as signals:
+        total = sum(shards[number].replicates for number in numbers)
+        done = total - sum(shards[number].replicates for number in missing)
+        progress(done, total)
+        with LocalPool(workers) as pool:
+            calls = [(str(campaign.folder), number) for number in missing]
+            for (_, number), _ in worked(pool, at_work, calls, signals):
+                done += shards[number].replicates
+                progress(done, total)
 
 
 @main.command()

@@ -61,6 +61,19 @@ class DiscFullError(RecordError):
     """A record file that found no more room; what was committed before can be read."""
 
 
+class MissingPackageError(MstAbmError, ImportError):
+    """A library of an extra that is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        self._parts = what, package, extra
+        super().__init__(
+            f"{what} needs the package {package}; install it with: pip install 'mst-abm[{extra}]'."
+        )
+
+    def __reduce__(self) -> tuple[type[MissingPackageError], tuple[str, str, str]]:
+        return type(self), self._parts
+
+
 def closest(word: str, known: Iterable[str]) -> str:
     """The known word that is most like a misspelt one; "" if none is."""
     return next(iter(difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)), "")

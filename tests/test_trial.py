@@ -338,6 +338,10 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(dish):
         ("sd_log: 0.4", "sd_log: -1", "sd_log"),
         ("at: 2 d", "to: 2 d, at: 2 d", "either 'at' or 'from'"),
         (', times: ["rules.killer kills.rate"]', "", "expected 'times' or 'sets'"),
+        ("statistic: mean", "statistic: survival", "expected 'at' with a survival"),
+        ("statistic: mean", "at: 2 d, statistic: mean", "and only there"),
+        ("statistic: mean", "at: 2 d, statistic: survival", "expected one of os, dfs"),
+        ("prey_left, statistic: mean", "dfs, at: 2 d, statistic: incidence", "is a survival"),
     ],
 )
 def test_mistakes_in_a_trial_are_said_where_they_are(dish, old, new, sentence):
@@ -360,6 +364,11 @@ def test_a_scenario_is_not_a_trial_nor_the_other_way_round(dish):
     [
         ("endpoint: leukaemia_log_kill", "endpoint: leukemia_log_kil", "'leukaemia_log_kill'"),
         ("of: blast_cells, at: 2 d", "of: blast_cell, at: 2 d", "'blast_cells'"),
+        (
+            "endpoint: leukaemia_log_kill, statistic: median",
+            "endpoint: leukaemia_log_kil, at: 2 d, statistic: incidence",
+            "'leukaemia_log_kill'",
+        ),
     ],
 )
 def test_a_misspelt_name_is_told_before_anything_runs(dish, old, new, sentence):

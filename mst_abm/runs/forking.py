@@ -23,7 +23,7 @@ from mst_abm.records.checkpoint import (
 )
 from mst_abm.records.writer import RunWriter, refuse_place
 from mst_abm.runs.follow_up import Samples
-from mst_abm.runs.keeping import COST, Keeper, Signals, newest
+from mst_abm.runs.keeping import COST, Keeper, Signals, batch_of, newest
 from mst_abm.runs.resuming import (
     Notice,
     Recorded,
@@ -109,8 +109,7 @@ def replayed(
         sim = Simulation(
             recorded.scenario,
             seed=recorded.seed,
-            replicates=len(recorded.replicates),
-            first_replicate=int(recorded.replicates[0]),
+            **batch_of(recorded.replicates),
             threads=threads,
         )
         header = header_of(
@@ -169,8 +168,7 @@ def _branched(found: Checkpoint, recorded: Recorded, arm: Scenario, threads: int
     fresh = Simulation(
         arm,
         seed=recorded.seed,
-        replicates=len(recorded.replicates),
-        first_replicate=int(recorded.replicates[0]),
+        **batch_of(recorded.replicates),
     )
     base = Simulation(recorded.scenario, seed=recorded.seed).compiled
     at_h = found.facts["time_h"]

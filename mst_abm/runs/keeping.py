@@ -142,7 +142,15 @@ def origin(scenario_text: str, seed: int, replicates: np.ndarray) -> dict[str, A
         "seed": str(seed),
         "first_replicate": int(replicates[0]),
         "replicates": len(replicates),
+        "left_out": batch_of(replicates)["left_out"],
     }
+
+
+def batch_of(replicates: np.ndarray) -> dict[str, Any]:
+    """Numbers of replicates as arguments of a simulation."""
+    first, last = int(replicates[0]), int(replicates[-1])
+    gaps = sorted(set(range(first, last + 1)).difference(map(int, replicates)))
+    return {"first_replicate": first, "replicates": last - first + 1, "left_out": gaps}
 
 
 MEANING = {
@@ -153,6 +161,7 @@ MEANING = {
     "first_replicate": "begins with replicate {found}, the record with {wanted}; put the right one "
     "beside it",
     "replicates": "holds {found} replicates, the record {wanted}; put the right one beside it",
+    "left_out": "leaves out the replicates {found}, the record {wanted}; put the right one beside it",
 }
 
 

@@ -128,7 +128,7 @@ class Reservoirs:
         sim = self.simulation
         place = rng.RESERVING << 28 | FIRST_SPACE + 4 * c + FIRST
         word, *_ = rng.philox_words(
-            (0, 0, place, sim.first_replicate + r), (sim.seed & 0xFFFFFFFF, sim.seed >> 32)
+            (0, 0, place, int(sim.numbers[r])), (sim.seed & 0xFFFFFFFF, sim.seed >> 32)
         )
         return (word + 0.5) * rng.TWO_M32
 

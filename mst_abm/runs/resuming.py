@@ -17,7 +17,7 @@ from mst_abm.records.reader import open_run
 from mst_abm.records.writer import RunWriter
 from mst_abm.runs.follow_up import Samples
 from mst_abm.runs.freezing import misfits, thaw
-from mst_abm.runs.keeping import COST, Keeper, Signals, newest, origin
+from mst_abm.runs.keeping import COST, Keeper, Signals, batch_of, newest, origin
 from mst_abm.runs.to_file import Progress, Recording, header_of, run_to_file
 from mst_abm.scenario.loading import load_scenario_text
 
@@ -106,8 +106,7 @@ def resume(
             path,
             force=True,
             seed=recorded.seed,
-            replicates=len(recorded.replicates),
-            first_replicate=int(recorded.replicates[0]),
+            **batch_of(recorded.replicates),
             threads=threads,
             snapshot_replicates=recorded.snapshot_replicates,
             progress=progress,
@@ -171,8 +170,7 @@ def simulation_at(
     sim = Simulation(
         scenario,
         seed=recorded.seed,
-        replicates=len(recorded.replicates),
-        first_replicate=int(recorded.replicates[0]),
+        **batch_of(recorded.replicates),
         threads=threads,
     )
     if wrong := misfits(sim, checkpoint.arrays):

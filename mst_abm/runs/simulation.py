@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -72,6 +72,8 @@ class Simulation:
         Addresses of the draws: replicate i gives the same bits alone or among others.
     threads : int
         Bodies are shared out; results do not depend on it.
+    left_out : sequence of int
+        Replicates of the range that are not run.
 
     Raises
     ------
@@ -87,15 +89,19 @@ class Simulation:
         replicates: int = 1,
         first_replicate: int = 0,
         threads: int = 1,
+        left_out: Sequence[int] = (),
     ) -> None:
         self.scenario = scenario
         self.seed = scenario.run.seed if seed is None else seed
-        self.replicates, self.first_replicate = replicates, first_replicate
         if not 0 <= first_replicate <= 2**32 - replicates or not 0 <= self.seed < 2**64:
             raise ModelError(
                 f"expected replicate numbers below 2^32 and a seed below 2^64, got replicates from "
                 f"{first_replicate} and seed {self.seed}; choose smaller ones."
             )
+        every = np.arange(first_replicate, first_replicate + replicates)
+        #: Number of every replicate.
+        self.numbers = every[~np.isin(every, left_out)]
+        self.replicates = replicates = len(self.numbers)
         self.key = np.uint64(self.seed)
         self.compiled = compile_model(scenario.model, scenario.entering, tile_side(scenario.run))
         self._types = {t.name: t for t in scenario.model.types}
@@ -113,8 +119,7 @@ class Simulation:
         self.geometry = self.compiled.geometry
         self._edges = run_edges(scenario, self.compiled)
         check_addresses(self.geometry, len(self._edges) - 1)
-        numbers = np.arange(first_replicate, first_replicate + replicates)
-        self.courses = Courses(scenario, self.compiled, self.seed, numbers)
+        self.courses = Courses(scenario, self.compiled, self.seed, self.numbers)
         self.courses.set_edges(self._edges)
         #: What one event of each tally adds to each signal; empty where none does.
         self._yields = event_yields(self.compiled)
@@ -196,11 +201,10 @@ class Simulation:
                     f"initial cells of '{compiled.compartment_names[m]}': {wanted - 1:.0f} cells "
                     f"do not fit {capacity} sites."
                 )
-        replicates = np.arange(self.first_replicate, self.first_replicate + self.replicates)
         self.state = make_state(
             tab,
             geo,
-            replicates=replicates,
+            replicates=self.numbers,
             n_tallies=len(compiled.tallies),
             signals=np.array([s.initial for s in compiled.model.signals]),
             n_fields=len(compiled.fields),
@@ -410,12 +414,12 @@ class Simulation:
             enlarge_outbox(self.tables, self.state)
         elif code == codes.OUT_OF_DRAWS:
             raise EngineError(
-                f"replicate {self.first_replicate + body} has more than 4.29e9 candidate events in "
+                f"replicate {self.numbers[body]} has more than 4.29e9 candidate events in "
                 "one exchange interval; shorten run.exchange."
             )
         else:
             raise EngineError(
-                f"replicate {self.first_replicate + body} at {self.time_h:g} h: a rate became "
+                f"replicate {self.numbers[body]} at {self.time_h:g} h: a rate became "
                 "infinite or undefined; look for a modifier without an upper bound."
             )
 

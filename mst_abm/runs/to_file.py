@@ -67,6 +67,7 @@ def run_to_file(
     replicates: int = 1,
     first_replicate: int = 0,
     threads: int = 1,
+    left_out: Sequence[int] = (),
     snapshot_replicates: int = 1,
     progress: Callable[[Progress], None] | None = None,
     simulation: Any = None,
@@ -97,13 +98,14 @@ def run_to_file(
             replicates=replicates,
             first_replicate=first_replicate,
             threads=threads,
+            left_out=left_out,
         )
         if Path(path).parent.is_dir():  # else there is more to say than of its disc
             refuse_disc(sim.needs(snapshot_replicates), Path(path))
     header = header_of(
         sim,
         seed=scenario.run.seed if seed is None else seed,
-        replicates=first_replicate + np.arange(replicates),
+        replicates=sim.numbers,
         snapshot_replicates=snapshot_replicates,
     )
     keeper = Keeper(

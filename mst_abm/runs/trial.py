@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mst_abm.clinic.endpoints import endpoints_for
+from mst_abm.clinic.survival import columns_of, require_statistics
+from mst_abm.clinic.targets import OVER_TIME
 from mst_abm.errors import Problem, RecordError, ScenarioError, did_you_mean
 from mst_abm.records.reader import open_run
 from mst_abm.runs.to_file import run_to_file
@@ -118,7 +120,14 @@ def _refuse_unknown_names(trial: Trial, arms: list[Arm]) -> None:
         known += [f"true_{name}" for name in known]
         known += [reading.name for reading in trial.readings if reading.needs <= names]
         for target in trial.targets:
-            if target.arm == arm.name and target.endpoint not in known:
+            if target.arm != arm.name:
+                continue
+            if target.statistic in OVER_TIME:
+                require_statistics()
+                is_known = set(known).issuperset(columns_of(target.endpoint))
+            else:
+                is_known = target.endpoint in known
+            if not is_known:
                 tail = did_you_mean(target.endpoint, known)
                 found.append(f"target {target.name}: '{arm.name}' has no '{target.endpoint}'{tail}")
     for reading in trial.readings if len(arms) == len(trial.arms) else ():

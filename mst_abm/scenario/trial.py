@@ -10,7 +10,8 @@ from pydantic import BeforeValidator, Field
 
 from mst_abm.clinic.cohort import MOST_PARAMETERS, Cohort, Distribution, Parameter
 from mst_abm.clinic.readings import Reading
-from mst_abm.clinic.targets import Target
+from mst_abm.clinic.survival import SURVIVAL
+from mst_abm.clinic.targets import OVER_TIME, Target
 from mst_abm.errors import Problem, ScenarioError, did_you_mean
 from mst_abm.scenario.document import inline, read_file
 from mst_abm.scenario.merging import find_file
@@ -74,7 +75,8 @@ class TargetSection(Section):
     name: Word
     arm: Word
     endpoint: Word
-    statistic: Literal["share", "chance", "median", "mean"]
+    statistic: Literal["share", "chance", "median", "mean", "survival", "incidence"]
+    at: Time | None = Field(None, description="day of a survival or an incidence")
     value: float | None = None
     of: int = Field(0, ge=0)
     low: float | None = None
@@ -269,6 +271,16 @@ def _read_targets(section: TrialSection, problems: Problems) -> list[Target]:
             )
         if item.of and item.value is None:
             problems.add(("targets", i), "expected 'value', what was observed")
+        if (item.at is None) == (item.statistic in OVER_TIME):
+            problems.add(
+                ("targets", i), "expected 'at' with a survival or an incidence, and only there"
+            )
+        if item.statistic == "survival" and item.endpoint.removeprefix("true_") not in SURVIVAL:
+            message = f"expected one of {', '.join(SURVIVAL)} for a survival, got '{item.endpoint}'"
+            problems.add(("targets", i, "endpoint"), message)
+        if item.statistic == "incidence" and item.endpoint.removeprefix("true_") in SURVIVAL:
+            message = f"'{item.endpoint}' is a survival; expected a day such as relapse or gvhd_day"
+            problems.add(("targets", i, "endpoint"), message)
         found.append(
             Target(
                 name=item.name,
@@ -284,6 +296,7 @@ def _read_targets(section: TrialSection, problems: Problems) -> list[Target]:
                 fitted=item.fitted,
                 unit=item.unit,
                 source=item.source,
+                at_d=float("nan") if item.at is None else item.at / 24.0,
             )
         )
     return found
