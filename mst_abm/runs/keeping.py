@@ -177,10 +177,7 @@ def refuse_stranger(checkpoint: Checkpoint, expected: Mapping[str, Any]) -> None
 def newest(
     record: Path, expected: Mapping[str, Any], *, n_records: int, until_h: float = math.inf
 ) -> tuple[Checkpoint | None, list[str]]:
-    """The latest checkpoint a record can go on from, no later than ``until_h``, and what others lack.
-
-    Only one of them is held in memory at a time.
-    """
+    """The latest checkpoint a record can go on from, no later than ``until_h``, and what others lack."""
     best: Checkpoint | None = None
     complaints = []
     for path in checkpoint_paths(record):

@@ -626,7 +626,9 @@ class Simulation:
             packed = store.counters[r, index]
             types = np.array([s.type for s in self.compiled.species])
             for name in self.compiled.layout.places:
-                mine = types[species] == name
+                mine = (types == name)[
+                    species
+                ]  # by species first: names of cells would fill the memory
                 for i, values in enumerate(self.compiled.layout.unpack(name, packed[mine])):
                     counters[i, mine] = values
         columns |= {f"counters_{i}": counters[i] for i in range(4)}
