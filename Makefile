@@ -8,7 +8,7 @@ TEST_STAMP := $(VENV)/.installed-test
 VERIFY_STAMP := $(VENV)/.installed-verify
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run test bench verify mutants trial studies lint clean
+.PHONY: run test bench verify mutants trial survival studies lint clean
 
 run: $(STAMP)
 	mkdir -p out
@@ -31,10 +31,16 @@ mutants: $(TEST_STAMP)
 trial: $(STAMP)
 	$(BIN)/mst-abm trial configs/trials/one_population.yaml --workers 2 -o out/one_population
 
+# relapse and survival after years: the second table of docs/calibration.md (an hour on two cores)
+survival: $(STAMP)
+	$(BIN)/python -m pip install -q -e '.[statistics]'
+	$(BIN)/mst-abm trial configs/trials/survival.yaml --workers 2 -o out/survival
+
 # figures of docs/studies.md (half an hour on two cores)
 studies: $(STAMP)
 	$(BIN)/python -m studies.patches --workers 2
 	$(BIN)/python -m studies.host_and_dose --workers 2
+	$(BIN)/python -m studies.quiet
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
