@@ -7,6 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 TEST_STAMP := $(VENV)/.installed-test
 VERIFY_STAMP := $(VENV)/.installed-verify
 BENCH_STAMP := $(VENV)/.installed-bench
+STATISTICS_STAMP := $(VENV)/.installed-statistics
 
 .PHONY: run test bench verify mutants trial survival studies lint clean
 
@@ -27,13 +28,14 @@ verify: $(VERIFY_STAMP)
 mutants: $(TEST_STAMP)
 	$(BIN)/python tests/mutants.py
 
-# virtual patients of all protocols beside what trials saw: the table of docs/calibration.md (half an hour on two cores)
-trial: $(STAMP)
+# virtual patients of all protocols beside what trials saw: the table of docs/calibration.md (half an hour on two cores);
+# then the randomised trial in elderly patients, with intervals and figures
+trial: $(STATISTICS_STAMP)
 	$(BIN)/mst-abm trial configs/trials/one_population.yaml --workers 2 -o out/one_population
+	$(BIN)/mst-abm trial configs/trials/elderly_aml.yaml --workers 2 -o out/elderly_aml
 
 # relapse and survival after years: the second table of docs/calibration.md (an hour on two cores)
-survival: $(STAMP)
-	$(BIN)/python -m pip install -q -e '.[statistics]'
+survival: $(STATISTICS_STAMP)
 	$(BIN)/mst-abm trial configs/trials/survival.yaml --workers 2 -o out/survival
 
 # figures of docs/studies.md (half an hour on two cores)
@@ -62,6 +64,10 @@ $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 
 $(VERIFY_STAMP): $(TEST_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[verify]'
+	touch $@
+
+$(STATISTICS_STAMP): $(STAMP)
+	$(PIP) -e '.[statistics]'
 	touch $@
 
 $(BENCH_STAMP): $(TEST_STAMP)

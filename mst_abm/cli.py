@@ -325,13 +325,23 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 @click.option("--patients", type=click.IntRange(1), help="How many, instead of the trial's.")
 @click.option("--arm", "arms", multiple=True, help="Only this arm. Repeatable.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--replicates-needed", "wanted", multiple=True, metavar="ENDPOINT=HALF",
+    help="Say how many patients, or how large a patch, an interval of this half-width needs: "
+    "remission=0.1, neutrophil_recovery='1 d'. Repeatable.",
+)  # fmt: skip
 def trial(
-    file: Path, output: Path | None, patients: int | None, arms: tuple[str, ...], workers: int
+    file: Path,
+    output: Path | None,
+    patients: int | None,
+    arms: tuple[str, ...],
+    workers: int,
+    wanted: tuple[str, ...],
 ) -> None:
     """Send the same virtual patients through every arm and compare with what was observed.
 
-    Writes one record per patient and arm and a table endpoints.csv. Run again, it does only what is
-    missing.
+    Writes one record per patient and arm, tables (endpoints.csv by patient, arms.csv, differences.csv and
+    tests.csv with intervals) and figures. Run again, it does only what is missing.
     """
     from mst_abm.report.targets import targets_text
     from mst_abm.runs.trial import TABLE, run_trial
@@ -344,6 +354,7 @@ def trial(
             raise click.BadParameter(
                 f"expected one of {', '.join(known)}, got {name}", param_hint="--arm"
             )
+    widths = dict(_half_width(text) for text in wanted)
     folder = output or Path(plan.name)
     with _Count(plan.name, "patient") as progress:
         found = run_trial(
@@ -351,7 +362,53 @@ def trial(
         )
     click.echo(targets_text(plan, found), nl=False)
     click.echo(f"table: {folder / TABLE}")
+    _say_findings(plan, found, folder, widths)
     click.echo("A research instrument; nothing here is advice on treating patients.")
+
+
+def _half_width(text: str) -> tuple[str, tuple[float, str]]:
+    """``NAME=NUMBER`` or ``NAME=NUMBER UNIT``."""
+    name, _, written = text.partition("=")
+    number, _, unit = written.strip().partition(" ")
+    try:
+        half = float(number)
+    except ValueError:
+        half = 0.0
+    if not name or half <= 0:
+        message = (
+            f"expected ENDPOINT=HALF, as remission=0.1 or 'neutrophil_recovery=1 d', got {text}"
+        )
+        raise click.BadParameter(message, param_hint="--replicates-needed")
+    return name.strip(), (half, unit.strip())
+
+
+def _say_findings(
+    plan: Any, found: Any, folder: Path, widths: dict[str, tuple[float, str]]
+) -> None:
+    """Intervals, tests and figures of the arms; without the extra of statistics one sentence says so."""
+    from mst_abm.errors import MissingPackageError
+    from mst_abm.report.arms import (
+        draw_findings,
+        findings,
+        findings_text,
+        needs,
+        needs_text,
+        write_findings,
+    )
+    from mst_abm.runs.trial import records_of
+
+    try:
+        result = findings(plan, found, records_of(folder))
+    except MissingPackageError as error:
+        if widths:
+            raise
+        click.echo(str(error))
+        return
+    files = [*write_findings(result, folder), *draw_findings(plan, result, folder)]
+    click.echo(f"\n{findings_text(plan, result)}", nl=False)
+    if widths:
+        click.echo(f"\n{needs_text(needs(plan, result, widths))}", nl=False)
+    click.echo(f"also: {', '.join(file.name for file in files)}")
 
 
 @main.command()
