@@ -23,6 +23,8 @@ def status_text(campaign: Campaign, status: Status) -> str:
         f"shards: {len(status.done)} of {n} done, {len(status.running)} running, {len(status.failed)} failed, "
         f"{len(status.missing)} missing",
     ]
+    if campaign.is_paired:
+        lines.append("paired: replicate by replicate, all points have the same random numbers")
     told = [
         f"failed: shard {number}, replicate {replicate}: {text}"
         for number, replicates in status.failures.items()
