@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import click
 from mst_abm.version import __version__
 
 if TYPE_CHECKING:
-    from mst_abm.runs.to_file import Progress
+    from mst_abm.runs.to_file import Engine, Progress
     from mst_abm.scenario.definition import Scenario
 
 FAILED = 2
@@ -84,6 +84,13 @@ _seed = click.option("--seed", type=click.IntRange(0), help="Seed instead of the
 _force = click.option(
     "--force", is_flag=True, help="Replace an existing record and its figure, never another file."
 )
+_engine = click.option(
+    "--engine",
+    type=click.Choice(["cells", "mean-field"]),
+    default="cells",
+    show_default=True,
+    help="mean-field: rate equations instead of cells, in seconds; to explore and calibrate.",
+)
 _threads = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 _checkpoint = click.option(
     "--checkpoint",
@@ -111,6 +118,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
 @_force
 @_threads
 @_checkpoint
+@_engine
 @click.option("--no-figure", is_flag=True, help="Do not draw a figure beside the file.")
 def run(
     file: Path,
@@ -120,6 +128,7 @@ def run(
     force: bool,
     threads: int,
     checkpoint: str | None,
+    engine: Engine,
     no_figure: bool,
 ) -> None:
     """Run one patient; record it, print a short table, draw a figure."""
@@ -131,7 +140,7 @@ def run(
     figure = path.with_suffix(".png")
     if not no_figure:
         _check_figure(figure, force, record=path)
-    _record(scenario, path, force=force, seed=seed, threads=threads)
+    _record(scenario, path, force=force, seed=seed, threads=threads, engine=engine)
     _show(path)
     if not no_figure:
         _draw(path, figure)
@@ -275,8 +284,14 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 @click.option("--patients", type=click.IntRange(1), help="How many, instead of the trial's.")
 @click.option("--arm", "arms", multiple=True, help="Only this arm. Repeatable.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@_engine
 def trial(
-    file: Path, output: Path | None, patients: int | None, arms: tuple[str, ...], workers: int
+    file: Path,
+    output: Path | None,
+    patients: int | None,
+    arms: tuple[str, ...],
+    workers: int,
+    engine: Engine,
 ) -> None:
     """Send the same virtual patients through every arm and compare with what was observed.
 
@@ -297,7 +312,13 @@ def trial(
     folder = output or Path(plan.name)
     with _Count(plan.name, "patient") as progress:
         found = run_trial(
-            plan, folder, patients=patients, arms=arms, workers=workers, progress=progress
+            plan,
+            folder,
+            patients=patients,
+            arms=arms,
+            workers=workers,
+            progress=progress,
+            engine=engine,
         )
     click.echo(targets_text(plan, found), nl=False)
     click.echo(f"table: {folder / TABLE}")
@@ -325,7 +346,9 @@ def _record(scenario: Scenario, path: Path, **options: Any) -> None:
     from mst_abm.runs.to_file import run_to_file
 
     bar = _Bar(scenario.name, scenario.run.until_h)
-    with _goes_on_later(path), Signals() as signals, bar as progress:
+    # means are not gone on with but computed again
+    later = nullcontext() if options.get("engine") == "mean-field" else _goes_on_later(path)
+    with later, Signals() as signals, bar as progress:
         run_to_file(scenario, path, progress=progress, signals=signals, notice=_notice, **options)
 
 

@@ -26,6 +26,7 @@ ROOMS = (
     "clinic",
     "scenario",
     "records",
+    "meanfield",
     "runs",
     "report",
     "cli",

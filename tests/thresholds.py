@@ -343,3 +343,8 @@ RESERVOIRS = {
     "jump": Size(1, 0.5),
     "seed": Size(4, 0.5),
 }
+
+#: Rate equations against the mean of cells: models drawn, how many times larger than drawn, replicates; what the
+#: finite number of cells may do, relative to all of a kind; and the factor on one rate that must be seen.
+MEAN_FIELD_MODELS, MEAN_FIELD_TIMES, MEAN_FIELD_REPLICATES = 40, 3_000, 16
+MEAN_FIELD_FINITE, MEAN_FIELD_ERROR = 0.003, 1.25

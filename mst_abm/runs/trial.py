@@ -22,7 +22,7 @@ import numpy as np
 from mst_abm.clinic.endpoints import endpoints_for
 from mst_abm.errors import Problem, RecordError, ScenarioError, did_you_mean
 from mst_abm.records.reader import open_run
-from mst_abm.runs.to_file import run_to_file
+from mst_abm.runs.to_file import Engine, run_to_file
 from mst_abm.scenario import load_scenario
 from mst_abm.version import __version__
 
@@ -44,6 +44,7 @@ class Task:
     overrides: tuple[str, ...]
     folder: str
     seed: int
+    engine: Engine = "cells"
 
 
 def run_trial(
@@ -54,6 +55,7 @@ def run_trial(
     arms: tuple[str, ...] = (),
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    engine: Engine = "cells",
 ) -> dict[str, dict[str, np.ndarray]]:
     """Run what is missing and write the table; returns endpoints by arm, float64 (patient,) each.
 
@@ -65,6 +67,7 @@ def run_trial(
     arms : names of those to run; all where empty
     workers : processes; what comes out does not depend on their number
     progress : called with patients done and all of them
+    engine : "mean-field" for rate equations instead of cells
 
     Raises
     ------
@@ -88,7 +91,7 @@ def run_trial(
             "another one."
         ) from None
     numbers = {arm.name: range(min(n, arm.patients or n)) for arm in chosen}
-    tasks = [_task(trial, arm, i, place) for arm in chosen for i in numbers[arm.name]]
+    tasks = [_task(trial, arm, i, place, engine) for arm in chosen for i in numbers[arm.name]]
     files: dict[tuple[str, int], str] = {}
     with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:
         waiting = {pool.submit(run_task, task): task for task in tasks}
@@ -129,7 +132,7 @@ def _refuse_unknown_names(trial: Trial, arms: list[Arm]) -> None:
         raise ScenarioError([Problem(trial.path, 0, 0, message) for message in found])
 
 
-def _task(trial: Trial, arm: Arm, patient: int, folder: Path) -> Task:
+def _task(trial: Trial, arm: Arm, patient: int, folder: Path, engine: Engine) -> Task:
     overrides = (*arm.overrides, *trial.cohort.overrides(patient))
     return Task(
         arm=arm.name,
@@ -138,6 +141,7 @@ def _task(trial: Trial, arm: Arm, patient: int, folder: Path) -> Task:
         overrides=overrides,
         folder=str(folder / arm.name),
         seed=trial.cohort.seed,
+        engine=engine,
     )
 
 
@@ -159,7 +163,7 @@ def run_task(task: Task) -> str:
     A patient's random numbers are those of the replicate with his number, in every arm.
     """
     scenario = load_scenario(task.scenario, overrides=task.overrides)
-    path = Path(task.folder, f"patient-{task.patient:05d}-{_content(scenario, task.seed)}.h5")
+    path = Path(task.folder, f"patient-{task.patient:05d}-{_content(scenario, task)}.h5")
     if not _is_of_this_version(path):
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         try:
@@ -170,6 +174,7 @@ def run_task(task: Task) -> str:
                 first_replicate=task.patient,
                 snapshot_replicates=0,
                 force=True,
+                engine=task.engine,
             )
             unfinished.replace(path)
         finally:
@@ -185,8 +190,10 @@ def _is_of_this_version(path: Path) -> bool:
         return str(run.attributes.get("mst_abm")) == __version__
 
 
-def _content(scenario: Scenario, seed: int) -> str:
-    return hashlib.sha256(f"{seed}\n{scenario.resolved_text}".encode()).hexdigest()[:12]
+def _content(scenario: Scenario, task: Task) -> str:
+    engine = "" if task.engine == "cells" else f"{task.engine}\n"
+    text = f"{engine}{task.seed}\n{scenario.resolved_text}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _collect(paths: list[str], readings: tuple[Reading, ...]) -> dict[str, np.ndarray]:
