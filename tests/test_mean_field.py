@@ -256,8 +256,8 @@ def test_drawn_models_have_the_mean_of_many_cells():
         assert max(found) < limit, f"python tests/draw_models.py {number}: Z = {found}"
         right += found
         other = MeanField(scenario)
-        events = other.plan.flow.events
-        events["base"][events["tally"] == np.argmax(sim.tally[0])] *= MEAN_FIELD_ERROR
+        flow = other.plan.flow
+        flow.event_base[flow.event_tally == np.argmax(sim.tally[0])] *= MEAN_FIELD_ERROR
         other.advance(1.0)
         wrong.append(max(z_values(other, cells, names)))
     holds("drawn models", right, limit, MEAN_FIELD_REPLICATES)
@@ -360,3 +360,64 @@ def test_a_trial_goes_through_and_files_of_the_two_engines_do_not_mix(tmp_path):
     expected = [48.0 * rate / math.log(10) for rate in rates]
     assert means["true_leukaemia_log_kill"] == pytest.approx(expected, rel=CLOSE)
     assert not np.array_equal(means["true_leukaemia_log_kill"], cells["true_leukaemia_log_kill"])
+
+
+# what dies out
+
+
+def treated(first: float) -> Any:
+    """Cells that fall for ten days while a drug is there and grow afterwards."""
+    drug = {
+        "molar_mass": "250 g/mol",
+        "clearance": "10 L/h",
+        "half_lives": ["1 min"],
+        "dosing": "mg",
+        "source": "test",
+    }
+    law = {"step": {"at": "0.1 umol/L", "below": 0, "above": 1}}
+    rules = [
+        rule("divide", "a -> a + a", 0.04),
+        rule("die", "a", 0.02),
+        rule("die", "a", 0.08, modifiers=[{"signal": "level", "shape": law}]),
+    ]
+    return world(
+        rules, {"dish": mixed()}, {"dish": {"a": first}}, types={"a": {}}, until=480.0, exchange=0.5,
+        record=24.0, drugs={"x": drug}, signals={"level": {"concentration_of": "x", "source": "test"}},
+        protocol=[{"at": "0 h", "give": "x", "dose": "100 mg/day", "for": "10 d"}],
+    )  # fmt: skip
+
+
+@pytest.mark.proof
+def test_a_class_dies_out_as_often_as_its_cells_would():
+    """Birth and death, 0.06 down then 0.02 up per hour: the chance of all lineages, and the mean, against the exact ones.
+
+    A lineage is there after t with probability g(t); those that are grow on for ever with 1 - death / birth.
+    """
+    n, first = 2_000, 4.0e6
+    sim = MeanField(treated(first), replicates=n)
+    sim.advance(480.0)
+    found = sim.counts["dish"][:, 1]
+    b, d, t = 0.04, 0.10, 240.0
+    decay = math.exp((b - d) * t)
+    alive = (d - b) * decay / (d - b * decay)  # one cell has descendants after t
+    # each of their lineages, of a geometric number, survives with 1/2: together
+    q = b * (1 - decay) / (d - b * decay)
+    survives = alive * 0.5 / (1 - q * 0.5)
+    chance = 1.0 - math.exp(-first * survives)
+    assert 0.4 < chance < 0.95
+    z = (np.mean(found > 0) - chance) / math.sqrt(chance * (1 - chance) / n)
+    mean = first * decay * math.exp(0.02 * 240.0)
+    z_mean = (found.mean() - mean) / (found.std(ddof=1) / math.sqrt(n))
+    # a few classes die out between two looks, a day apart; births of the fall are seen as Poisson
+    holds("dying out", [z, z_mean], 4.89, n, ["chance", "mean"])
+    wrong = 1.0 - math.exp(-first * decay)
+    is_caught("dying out", "every cell founds a lineage", [(np.mean(found > 0) - wrong) / math.sqrt(wrong * (1 - wrong) / n)], 4.89, n)  # fmt: skip
+    left = MeanField(treated(first), does_extinction=False)
+    left.advance(480.0)
+    assert left.counts["dish"][0, 1] == pytest.approx(mean, rel=0.01)
+
+
+def test_a_large_class_never_dies_out_and_replicates_stay_alike():
+    sim = MeanField(treated(4.0e9), replicates=3)
+    sim.advance(480.0)
+    assert np.ptp(sim.counts["dish"][:, 1]) == 0.0 and not sim.classes.draws.any()

@@ -59,27 +59,28 @@ LEVEL = np.dtype(  # a signal, or the mean of a field
 )
 COUNTED = np.dtype([("row", "i8"), ("rate", "f8")])
 FED = np.dtype([("event", "i8"), ("amount", "f8")])
-EVENT = np.dtype(
-    [
-        ("state", "i8"),
-        ("context", "i8"),
-        ("tally", "i8"),
-        ("leaves", "b1"),  # the cell is no longer in its state
-        ("base", "f8"),
-    ]
-)
-INTO = np.dtype([("event", "i8"), ("copies", "f8")])  # cells that an event brings
 
 
 class Flow(NamedTuple):
-    """A model as rates of change. N states, M compartments, S species, L levels (signals, then fields)."""
+    """A model as rates of change. N states, M compartments, S species, L levels (signals, then fields).
+
+    States are sorted into blocks: cells pass from lower to higher blocks only, within a block to and fro.
+    Events are sorted by their state, entries by the state they lead to.
+    """
 
     n_species: int
     row: np.ndarray  # (N,) compartment * S + species; -1 = waits, or is the world outside
-    events: np.ndarray  # EVENT
-    into_first: np.ndarray  # (N + 1,) entries of a state
-    into: np.ndarray  # INTO
+    block_first: np.ndarray  # (blocks + 1,) states
+    event_first: np.ndarray  # (N + 1,) events of a state
+    event_state: np.ndarray  # (events,)
+    event_context: np.ndarray
+    event_tally: np.ndarray
+    event_base: np.ndarray
+    event_loss: np.ndarray  # cells that its state loses by it
+    into_first: np.ndarray  # (N + 1,) entries into a state, from others
+    into_event: np.ndarray
     into_state: np.ndarray  # where they come from
+    into_copies: np.ndarray
     contexts: np.ndarray  # CONTEXT
     look_range: np.ndarray  # (looks, 2) their product; 0 = nothing
     looks: np.ndarray  # LOOK
@@ -111,8 +112,8 @@ class Effort(NamedTuple):
     totals: np.ndarray  # (M,)
     context: np.ndarray
     hazard: np.ndarray  # (events,)
-    loss: np.ndarray  # (N,)
-    income: np.ndarray  # (into,)
+    loss: np.ndarray  # (N,) net loss of a state by its own events, per cell
+    income: np.ndarray  # (entries,)
     stages: np.ndarray  # (6, N)
     stage_levels: np.ndarray  # (4, L)
     seen: np.ndarray  # (M * S,) counts to compare with
@@ -126,8 +127,8 @@ def make_effort(flow: Flow) -> Effort:
     n, rows, levels = len(flow.row), len(flow.kin), len(flow.levels)
     sizes = (
         rows, len(flow.factor_range), len(flow.look_range), len(flow.rooms),
-        len(flow.crowd_first) - 1, len(flow.places), len(flow.contexts), len(flow.events), n,
-        len(flow.into),
+        len(flow.crowd_first) - 1, len(flow.places), len(flow.contexts), len(flow.event_base), n,
+        len(flow.into_event),
     )  # fmt: skip
     return Effort(
         *(np.zeros(size) for size in sizes),
@@ -260,15 +261,16 @@ def set_contexts(flow, eff, y, levels):
 def set_hazards(flow, eff):
     """Hazards of all events from contexts; False if one is not finite. Changes: hazard, loss, income."""
     keep_apart()
-    eff.loss[:] = 0.0
-    for e in range(flow.events.shape[0]):
-        event = flow.events[e]
-        hazard = event.base * eff.context[event.context]
-        if not (hazard >= 0.0 and hazard < math.inf):
+    for c in range(eff.context.shape[0]):
+        if not (eff.context[c] >= 0.0 and eff.context[c] < math.inf):
             return False
-        eff.hazard[e] = hazard
-        if event.leaves:
-            eff.loss[event.state] += hazard
-    for k in range(flow.into.shape[0]):
-        eff.income[k] = eff.hazard[flow.into[k].event] * flow.into[k].copies
+    for e in range(flow.event_base.shape[0]):
+        eff.hazard[e] = flow.event_base[e] * eff.context[flow.event_context[e]]
+    for i in range(flow.row.shape[0]):
+        total = 0.0
+        for e in range(flow.event_first[i], flow.event_first[i + 1]):
+            total += eff.hazard[e] * flow.event_loss[e]
+        eff.loss[i] = total
+    for k in range(flow.into_event.shape[0]):
+        eff.income[k] = eff.hazard[flow.into_event[k]] * flow.into_copies[k]
     return True

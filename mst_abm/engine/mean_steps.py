@@ -2,8 +2,8 @@
 
 A step of length h: contexts at its beginning and half a step of backward Euler give those at its middle; with these
 held the equations are linear and are solved by the two-stage, L-stable SDIRK method of second order (Alexander 1977,
-doi:10.1137/0714068). Fast exchange between compartments thus costs nothing. Stages are solved by Gauss-Seidel sweeps over
-states in the order in which cells pass through them: most of the matrix is triangular then. Numbers, events and levels of
+doi:10.1137/0714068). Fast exchange between compartments thus costs nothing. Stages are solved block by block in the order in
+which cells pass through states, each block by Gauss-Seidel sweeps; most blocks are a single state. Numbers, events and levels of
 signals obey the same stages, so that events account for every cell. The error is judged by what backward Euler
 with the contexts of the beginning gives, which is of first order and errs by more.
 """
@@ -38,30 +38,37 @@ def copy_into(target, source):
 
 
 @kernel
+def settled(flow, eff, h, b, y, first, last, close):
+    """One sweep over a block of states; how it went: 1 settled, 0 not yet, -1 it cannot be solved so."""
+    found = 1
+    for j in range(first, last):
+        total, scale = b[j], 1.0 + h * eff.loss[j]
+        if scale < 0.2:
+            return -1
+        for k in range(flow.into_first[j], flow.into_first[j + 1]):
+            total += h * eff.income[k] * y[flow.into_state[k]]
+        value = total / scale
+        if abs(value - y[j]) > close * abs(value) + 1e-12:
+            found = 0
+        y[j] = value
+    return found
+
+
+@kernel
 def solved(flow, eff, h, b, y, close):
     """Solve y - h A y = b from a guess in y; False if it takes too long. Changes: y."""
     keep_apart()
-    n = flow.row.shape[0]
-    for _ in range(MOST_SWEEPS):
-        is_close = True
-        for j in range(1, n):
-            total, own = b[j], eff.loss[j]
-            for k in range(flow.into_first[j], flow.into_first[j + 1]):
-                i = flow.into_state[k]
-                if i == j:
-                    own -= eff.income[k]
-                else:
-                    total += h * eff.income[k] * y[i]
-            scale = 1.0 + h * own
-            if scale < 0.2:
+    for block in range(flow.block_first.shape[0] - 1):
+        first, last = flow.block_first[block], flow.block_first[block + 1]
+        sweeps, found = 0, 0
+        while found == 0:
+            found = settled(flow, eff, h, b, y, first, last, close)
+            sweeps += 1
+            if found < 0 or sweeps == MOST_SWEEPS:
                 return False
-            value = total / scale
-            if abs(value - y[j]) > close * abs(value) + 1e-12:
-                is_close = False
-            y[j] = value
-        if is_close:
-            return True
-    return False
+            if last == first + 1:
+                break
+    return True
 
 
 @kernel
@@ -81,7 +88,7 @@ def implicit_levels(flow, eff, h, begin, y, counts, levels):
             loss += flow.counted[i].rate * counts[flow.counted[i].row]
         for i in range(level.event_first, level.event_last):
             e = flow.fed[i].event
-            income += flow.fed[i].amount * eff.hazard[e] * y[flow.events[e].state]
+            income += flow.fed[i].amount * eff.hazard[e] * y[flow.event_state[e]]
         wanted = begin[g] + h * income
         scale = 1.0 + h * loss
         if level.maximum == 0.0:
@@ -161,10 +168,10 @@ def take_step(flow, eff, h, y, levels, tally):
     """Make the step that was tried. Changes: y, levels, tally."""
     keep_apart()
     first, last = eff.stages[3], eff.stages[4]
-    for e in range(flow.events.shape[0]):
-        i = flow.events[e].state
-        mean = (1.0 - GAMMA) * first[i] + GAMMA * last[i]
-        tally[flow.events[e].tally] += h * eff.hazard[e] * mean
+    for i in range(y.shape[0]):
+        mean = h * ((1.0 - GAMMA) * first[i] + GAMMA * last[i])
+        for e in range(flow.event_first[i], flow.event_first[i + 1]):
+            tally[flow.event_tally[e]] += eff.hazard[e] * mean
     for i in range(1, y.shape[0]):
         y[i] = max(last[i], 0.0)
     for g in range(levels.shape[0]):

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from mst_abm.engine import mean_rates as F
 from mst_abm.engine import tables as T
@@ -19,6 +21,15 @@ from mst_abm.model.fields import yields_of
 from mst_abm.model.species import matches
 
 OUTSIDE = 0  # the state of which there is always one
+EVENT = np.dtype(
+    [
+        ("state", "i8"),
+        ("context", "i8"),
+        ("tally", "i8"),
+        ("leaves", "b1"),  # the cell that acts is used up
+        ("base", "f8"),
+    ]
+)
 #: A factor, a look, room and a crowd: what a hazard is multiplied with.
 Context = tuple[int, int, int, int]
 
@@ -45,6 +56,13 @@ class Plan:
         for weight, made in made_of(self.tables, program, np.zeros(1, np.int64)):
             place = self.first[kind] + int(np.searchsorted(self.packed[kind], made[0]))
             found.append((int(self.order[place]), weight))
+        return found
+
+    def shares(self, compiled: CompiledModel) -> np.ndarray:
+        """Share of the body that each state is counted in; 1 for the world outside."""
+        found = np.ones(len(self.order))
+        for kind in self.first:
+            found[self.states(kind)] = compiled.geometry.spaces["share"][kind.compartment]
         return found
 
     def states(self, kind: Kind) -> np.ndarray:
@@ -125,30 +143,16 @@ class _Builder:
             if not kind.waits:
                 begin = self.first[kind]
                 row[begin : begin + len(values)] = kind.compartment * self.n_species + kind.species
-        events = np.concatenate(self.events) if self.events else np.zeros(0, F.EVENT)
-        goals, sources, copies = (
-            (np.concatenate(parts) for parts in zip(*self.into, strict=True))
-            if self.into
-            else (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-        )
-        order = passing_order(n, events["state"][sources], goals)
-        events["state"] = order[events["state"]]
-        goals = order[goals]
-        by_goal = np.argsort(goals, kind="stable")
-        into = np.zeros(len(goals), F.INTO)
-        into["event"], into["copies"] = sources[by_goal], copies[by_goal]
+        order, arrays = self._arrange(n)
         new_row = np.full(n, -1, np.int64)
         new_row[order] = row
         crowds = self._crowds(order)
         levels, counted = self._levels()
-        fed = self._fed(levels, events["tally"])
+        fed = self._fed(levels, arrays["event_tally"])
         flow = F.Flow(
             n_species=self.n_species,
             row=new_row,
-            events=events,
-            into_first=np.searchsorted(goals[by_goal], np.arange(n + 1)),
-            into=into,
-            into_state=events["state"][into["event"]],
+            **arrays,
             contexts=np.array(list(self.contexts), F.CONTEXT),
             **self._look_arrays(),
             rooms=np.array(list(self.rooms), F.ROOM),
@@ -168,6 +172,39 @@ class _Builder:
         sent = np.array(self.sent, float).reshape(-1, 4)
         return Plan(flow, tab, self.first, self.packed, sent, self.anatomies, order)
 
+    def _arrange(self, n: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The new number of every state, and events and entries as arrays of `Flow`."""
+        nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+        goals, made_by, copies = map(np.concatenate, zip(nothing, *self.into, strict=True))
+        events = np.concatenate([np.zeros(0, EVENT), *self.events])
+        order, block_first = passing_order(n, events["state"][made_by], goals)
+        goals, events["state"] = order[goals], order[events["state"]]
+        by_state = np.argsort(events["state"], kind="stable")
+        place = np.empty(len(events), np.int64)
+        place[by_state] = np.arange(len(events))
+        events, made_by = events[by_state], place[made_by]
+        # what comes back to its state is a loss the less
+        stays = goals == events["state"][made_by]
+        loss = events["leaves"].astype(float)
+        np.subtract.at(loss, made_by[stays], copies[stays])
+        goals, made_by, copies = goals[~stays], made_by[~stays], copies[~stays]
+        by_goal = np.argsort(goals, kind="stable")
+        goals, made_by = goals[by_goal], made_by[by_goal]
+        states = np.arange(n + 1)
+        return order, {
+            "block_first": block_first,
+            "event_first": np.searchsorted(events["state"], states),
+            "event_state": events["state"].astype(np.int32),
+            "event_context": events["context"].astype(np.int32),
+            "event_tally": events["tally"].astype(np.int32),
+            "event_base": events["base"].copy(),
+            "event_loss": loss,
+            "into_first": np.searchsorted(goals, states),
+            "into_event": made_by.astype(np.int32),
+            "into_state": events["state"][made_by].astype(np.int32),
+            "into_copies": copies[by_goal],
+        }
+
     # events
 
     def _context(self, factor: int, look: int = 0, room: int = 0, crowd: int = -1) -> int:
@@ -185,7 +222,7 @@ class _Builder:
         leaves: bool = True,
     ) -> None:
         """Events of some states of one kind."""
-        new = np.zeros(len(states), F.EVENT)
+        new = np.zeros(len(states), EVENT)
         new["state"], new["base"] = states, base
         new["context"], new["tally"], new["leaves"] = context, tally, leaves
         numbers = self.n_events + np.arange(len(states))
@@ -462,10 +499,11 @@ class _Builder:
         return np.array(rows, F.FED)
 
 
-def passing_order(n: int, sources: np.ndarray, goals: np.ndarray) -> np.ndarray:
-    """New numbers of states, so that cells mostly pass from lower to higher ones: depth first, last done first.
+def passing_order(n: int, sources: np.ndarray, goals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """New numbers of states, and the first of each block: cells pass from lower to higher blocks only.
 
-    The world outside stays number 0.
+    Blocks are strongly connected; they are in the order in which a search in depth leaves them, last first, and
+    so are states within them. The world outside stays number 0.
     """
     by_source = np.argsort(sources, kind="stable")
     ends = np.searchsorted(sources[by_source], np.arange(n + 1)).tolist()
@@ -487,6 +525,14 @@ def passing_order(n: int, sources: np.ndarray, goals: np.ndarray) -> np.ndarray:
             stack.append((state, at + 1))
             is_seen[nexts[at]] = True
             stack.append((nexts[at], ends[nexts[at]]))
-    order = np.zeros(n, np.int64)
-    order[done[::-1]] = np.arange(1, n)
-    return order
+    left = np.zeros(n, np.int64)
+    left[done[::-1]] = np.arange(1, n)
+    links = coo_array((np.ones(len(goals)), (sources, goals)), (n, n))
+    _, block = connected_components(links, connection="strong")
+    earliest = np.full(n, n)
+    np.minimum.at(earliest, block, left)
+    sequence = np.lexsort((left, earliest[block]))
+    order = np.empty(n, np.int64)
+    order[sequence] = np.arange(n)
+    first = np.flatnonzero(np.diff(block[sequence], prepend=-1))
+    return order, np.append(first, n)

@@ -7,30 +7,35 @@ are told, and has no influence. Replicates differ by what a laboratory reports, 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mst_abm.clinic.draws import uniforms
 from mst_abm.clinic.protocol import Infusion, Reset
 from mst_abm.clinic.reaction import Decision
 from mst_abm.engine import status as codes
 from mst_abm.engine.mean_rates import make_effort
 from mst_abm.engine.mean_steps import advance_means, integrate_factors
 from mst_abm.errors import EngineError, ModelError
+from mst_abm.meanfield.extinction import Classes
 from mst_abm.meanfield.plan import OUTSIDE, build_plan
 from mst_abm.meanfield.states import Kind
 from mst_abm.model.compile import compile_model
 from mst_abm.model.species import resolve
 from mst_abm.runs.courses import Courses
 from mst_abm.runs.initial import build_items
-from mst_abm.runs.timetable import event_yields, multiples, run_edges
+from mst_abm.runs.timetable import DAY_H, event_yields, multiples, run_edges
 from mst_abm.scenario.definition import Scenario
 from mst_abm.units import quantity
 
 SAME_H = 1e-9
 FIRST_STEP_H = 0.01
+#: Distance of edges over the time since the last change of a dose.
+WIDER = 0.02
 
 
 class Drugs(NamedTuple):
@@ -55,7 +60,8 @@ class MeanField:
     ----------
     scenario, seed, replicates, first_replicate : as of `mst_abm.runs.simulation.Simulation`
     threads : not used
-    fineness : factor on the error that a step may have; 1 is within about 1 % of the limit
+    fineness : factor on the error that a step may have; with 1 daily numbers are within 0.5 % of the limit
+    does_extinction : whether classes that have become few may die out, see `mst_abm.meanfield.extinction`
 
     Raises
     ------
@@ -77,12 +83,16 @@ class MeanField:
         first_replicate: int = 0,
         threads: int = 1,
         fineness: float = 1.0,
+        does_extinction: bool = True,
     ) -> None:
         self.scenario = scenario
         self.seed = scenario.run.seed if seed is None else seed
         self.replicates, self.first_replicate = replicates, first_replicate
         self.threads, self.fineness = 1, fineness
-        self.compiled = compile_model(scenario.model, scenario.entering)
+        self.does_extinction = does_extinction
+        # what is kept apart for the sake of a sample is a number like any other here
+        model = replace(scenario.model, reservoirs=())
+        self.compiled = compile_model(model, scenario.entering)
         self._types = {t.name: t for t in scenario.model.types}
         self._places = {c.name: i for i, c in enumerate(scenario.model.compartments)}
         items = build_items(self.compiled, self.compiled.updates)
@@ -101,15 +111,14 @@ class MeanField:
         self.tables = self.compiled.tables._replace(**self.compiled.updates.arrays())
         feeding = event_yields(self.compiled)
         self.plan = build_plan(self.compiled, self.tables, items, entering, feeding)
-        self._edges = run_edges(scenario, self.compiled)
+        self._edges = thinned(run_edges(scenario, self.compiled), scenario)
         numbers = np.arange(first_replicate, first_replicate + replicates)
         self.courses = Courses(scenario, self.compiled, self.seed, numbers)
         self.courses.set_edges(self._edges)
         self._drugs: dict[int, tuple[np.ndarray, Drugs]] = {}
         self._prepare(items)
-        # what is kept apart or spread in space for the sake of cells is one number here
-        plain = replace(self.compiled.model, reservoirs=(), fields=())
-        self.compiled = replace(self.compiled, model=plain)
+        # a field has no space to be shown in
+        self.compiled = replace(self.compiled, model=replace(model, fields=()))
         self.time_h = 0.0
         self._apply_events()
 
@@ -127,12 +136,13 @@ class MeanField:
         self._infused = np.zeros((n, self.tables.n_compartments, self.tables.n_species))
         self._step_h = np.full(n, FIRST_STEP_H)
         self._tried = np.zeros(n, np.int64)
+        self.classes = Classes(flow, self.plan.shares(self.compiled), n)
         rows = self.tables.signals["given"]
         self._given_row = np.concatenate([rows, np.full(len(flow.levels) - len(rows), -1)])
         self._steepest = np.zeros(len(flow.factor_range))
-        lone = flow.contexts["crowd"][flow.events["context"]] < 0
-        factors = flow.contexts["factor"][flow.events["context"]]
-        np.maximum.at(self._steepest, factors[lone], flow.events["base"][lone])
+        contexts = flow.contexts[flow.event_context]
+        lone = contexts["crowd"] < 0
+        np.maximum.at(self._steepest, contexts["factor"][lone], flow.event_base[lone])
 
     def _first_cells(self, items: Any) -> np.ndarray:
         y = np.zeros(len(self.plan.flow.row))
@@ -213,13 +223,16 @@ class MeanField:
             stop = min([goal, *(t for t in self._next_events() if t < goal)])
             for r in range(self.replicates):
                 self._integrate(r, stop)
+                self._decide_extinction(r, stop)
             self.time_h = stop
             self._apply_events()
             if halts is not None and halts():
                 return
 
     def _next_events(self) -> list[float]:
+        """When cells come in, something may be decided, or a day is over and classes may have died out."""
         times = [at for at, _ in self._events if at > self.time_h + SAME_H]
+        times.append((math.floor((self.time_h + SAME_H) / DAY_H) + 1) * DAY_H)
         return times + self.courses.next_look_h(self.time_h)
 
     def _integrate(self, r: int, stop: float) -> None:
@@ -236,6 +249,19 @@ class MeanField:
             )
         self._step_h[r] = step
         self._tried[r] += tried
+
+    def _decide_extinction(self, r: int, now_h: float) -> None:
+        """Classes that have become few: their hazards are those of the step just made."""
+        replicate = np.array([self.first_replicate + r])
+
+        def uniform(number: int, draw: int) -> float:
+            return float(uniforms(self.seed, replicate, f"extinction {number} {draw}")[0])
+
+        if not self.does_extinction:
+            return
+        hazard = self._effort.hazard
+        if self.classes.look(r, now_h, self.y[r], hazard, uniform):
+            self._step_h[r] = min(self._step_h[r], FIRST_STEP_H)
 
     def _drugs_of(self, r: int) -> Drugs:
         """Integrals of a replicate's plan; those who are given the same share them."""
@@ -323,8 +349,10 @@ class MeanField:
     def received(self) -> np.ndarray:
         """Cells handed over to a compartment: float64 (replicate, compartment, species)."""
         found = self._infused.copy()
-        for tally, m, species, copies in self.plan.sent:
-            found[:, int(m), int(species)] += copies * self._tally[:, int(tally)]
+        tally, m, species = (self.plan.sent[:, i].astype(np.int64) for i in range(3))
+        sent = self._tally[:, tally] * self.plan.sent[:, 3]
+        for r in range(self.replicates):
+            np.add.at(found[r], (m, species), sent[r])
         return found
 
     @property
@@ -381,6 +409,29 @@ class MeanField:
             for array in (self.y, self.levels, self._tally):
                 digest.update(np.ascontiguousarray(array[r]).tobytes())
         return digest.hexdigest()
+
+
+def thinned(edges: np.ndarray, scenario: Scenario) -> np.ndarray:
+    """Edges that levels of drugs ask for: the longer since a dose began or ended, the wider apart.
+
+    A level is a sum of exponentials, and what is left of it long after a dose changes slowly. Where doses may be decided on
+    all edges stay.
+    """
+    if scenario.reactions:
+        return edges
+    doses = {t for d in scenario.doses for t in (d.start_h, d.start_h + d.duration_h)}
+    records = multiples(scenario.run.counts_every_h, scenario.run.until_h)
+    needed = np.sort(np.concatenate([sorted(doses), records]))
+    place = np.minimum(np.searchsorted(needed, edges - SAME_H), len(needed) - 1)
+    is_needed = np.abs(needed[place] - edges) < SAME_H
+    changes = np.array(sorted({0.0, *doses}))
+    since = edges - changes[np.searchsorted(changes, edges + SAME_H) - 1]
+    kept = [0]
+    for i in range(1, len(edges)):
+        is_wide = edges[i] - edges[kept[-1]] >= WIDER * since[i]
+        if is_wide or is_needed[i] or i == len(edges) - 1:
+            kept.append(i)
+    return edges[kept]
 
 
 __all__ = ["MeanField"]
