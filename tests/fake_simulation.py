@@ -137,7 +137,7 @@ class FakeSimulation:
         self.scenario = scenario or make_scenario()
         self.compiled = make_compiled(self.scenario.model)
         self.time_h = 0.0
-        self._replicates = first_replicate + np.arange(replicates)
+        self.numbers = first_replicate + np.arange(replicates)
         self._on_advance = on_advance
 
     @property
@@ -150,7 +150,7 @@ class FakeSimulation:
         return multiples(every, self.scenario.run.until_h) if every else np.zeros(0)
 
     def needs(self, snapshot_replicates=1):
-        return Needs(state=0, record=0, checkpoints=0)
+        return Needs(state=0, passing=0, record=0, checkpoints=0)
 
     def advance(self, to, *, halts=None):
         if self._on_advance is not None:
@@ -159,7 +159,7 @@ class FakeSimulation:
 
     def _ramp(self, n, scale=1):
         steps = int(self.time_h) * scale
-        return (self._replicates[:, None] + np.arange(n)[None, :] * steps).astype("i8")
+        return (self.numbers[:, None] + np.arange(n)[None, :] * steps).astype("i8")
 
     @property
     def cells(self):
@@ -177,15 +177,15 @@ class FakeSimulation:
 
     @property
     def received(self):
-        return np.zeros((len(self._replicates), 2, len(SPECIES)), "i8") + int(self.time_h)
+        return np.zeros((len(self.numbers), 2, len(SPECIES)), "i8") + int(self.time_h)
 
     @property
     def waiting(self):
-        return {"marrow": self._replicates + 1}
+        return {"marrow": self.numbers + 1}
 
     @property
     def signals(self):
-        return np.stack([self._replicates * 1.0, self._replicates + self.time_h], axis=1)
+        return np.stack([self.numbers * 1.0, self.numbers + self.time_h], axis=1)
 
     @property
     def statistics(self):

@@ -25,7 +25,7 @@ def invoke(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments, on_advance=None):
-        def simulation(scenario, *, seed, replicates, first_replicate, threads):
+        def simulation(scenario, *, seed, replicates, first_replicate, threads, left_out):
             return FakeSimulation(
                 scenario,
                 replicates=replicates,
@@ -123,16 +123,6 @@ def test_an_impossible_output_is_refused_before_the_run(invoke, tmp_path, output
     assert result.exit_code == 2
     assert words in result.output and result.output.count("\n") == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_an_ensemble_is_many_replicates_in_one_file(invoke):
-    result = invoke(
-        "ensemble", "any.yaml", "--replicates", 5, "--first-replicate", 10, "-o", "e.h5"
-    )
-    assert result.exit_code == 0, result.output
-    with open_run("e.h5") as run:
-        assert run.replicates.tolist() == [10, 11, 12, 13, 14]
-    assert "5 replicates, medians are shown" in result.output
 
 
 def test_show_and_plot(invoke, tmp_path):

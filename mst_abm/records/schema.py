@@ -16,6 +16,8 @@ FORMAT = "mst_abm record"
 FORMAT_VERSION = 1
 STATUSES = ("running", "complete", "interrupted", "failed")
 TEXT = "text"
+#: Cells of snapshots that a writer holds back at most.
+MAX_PENDING_CELLS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("git_commit", "commit of the source tree, empty if installed from a package"),
     ("host", "name of the computer"),
     ("snapshot_replicates", "snapshots are taken of the first so many"),
+    ("left_out", "numbers of replicates that were asked for and failed, empty if none did"),
     ("forked_from", "record and day this one was branched off from, empty if it was not"),
     ("threads", "threads the run was allowed"),
     (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -58,8 +58,7 @@ class MeanField:
 
     Parameters
     ----------
-    scenario, seed, replicates, first_replicate : as of `mst_abm.runs.simulation.Simulation`
-    threads : not used
+    scenario, seed, replicates, first_replicate, left_out : as of `mst_abm.runs.simulation.Simulation`
     fineness : factor on the error that a step may have; with 1 daily numbers are within 0.5 % of the limit
     does_extinction : whether classes that have become few may die out, see `mst_abm.meanfield.extinction`
 
@@ -72,6 +71,7 @@ class MeanField:
     engine = "mean-field"
     #: A run takes seconds: it has none.
     has_checkpoints = False
+    threads = 1
     tiled = None
 
     def __init__(
@@ -81,14 +81,17 @@ class MeanField:
         seed: int | None = None,
         replicates: int = 1,
         first_replicate: int = 0,
-        threads: int = 1,
+        left_out: Sequence[int] = (),
         fineness: float = 1.0,
         does_extinction: bool = True,
     ) -> None:
         self.scenario = scenario
         self.seed = scenario.run.seed if seed is None else seed
-        self.replicates, self.first_replicate = replicates, first_replicate
-        self.threads, self.fineness = 1, fineness
+        every = np.arange(first_replicate, first_replicate + replicates)
+        self.numbers = every[~np.isin(every, left_out)]
+        self.replicates = len(self.numbers)
+        self._is_over = np.zeros(self.replicates, bool)
+        self.fineness = fineness
         self.does_extinction = does_extinction
         # what is kept apart for the sake of a sample is a number like any other here
         model = replace(scenario.model, reservoirs=())
@@ -112,8 +115,7 @@ class MeanField:
         feeding = event_yields(self.compiled)
         self.plan = build_plan(self.compiled, self.tables, items, entering, feeding)
         self._edges = thinned(run_edges(scenario, self.compiled), scenario)
-        numbers = np.arange(first_replicate, first_replicate + replicates)
-        self.courses = Courses(scenario, self.compiled, self.seed, numbers)
+        self.courses = Courses(scenario, self.compiled, self.seed, self.numbers)
         self.courses.set_edges(self._edges)
         self._drugs: dict[int, tuple[np.ndarray, Drugs]] = {}
         self._prepare(items)
@@ -221,13 +223,18 @@ class MeanField:
             )
         while self.time_h < goal - SAME_H:
             stop = min([goal, *(t for t in self._next_events() if t < goal)])
-            for r in range(self.replicates):
+            for r in map(int, np.flatnonzero(~self._is_over)):
                 self._integrate(r, stop)
                 self._decide_extinction(r, stop)
             self.time_h = stop
             self._apply_events()
             if halts is not None and halts():
                 return
+
+    def dismiss(self, bodies: np.ndarray) -> None:
+        """Follow bodies (replicate,) bool no longer: they stay as they are, and nothing is given to them."""
+        self._is_over |= bodies
+        self.courses.clinician.is_stopped |= bodies
 
     def _next_events(self) -> list[float]:
         """When cells come in, something may be decided, or a day is over and classes may have died out."""
@@ -244,7 +251,7 @@ class MeanField:
         )  # fmt: skip
         if code != codes.DONE:
             raise EngineError(
-                f"replicate {self.first_replicate + r} at {reached:g} h: a rate became infinite or "
+                f"replicate {self.numbers[r]} at {reached:g} h: a rate became infinite or "
                 "undefined; look for a modifier without an upper bound."
             )
         self._step_h[r] = step
@@ -252,7 +259,7 @@ class MeanField:
 
     def _decide_extinction(self, r: int, now_h: float) -> None:
         """Classes that have become few: their hazards are those of the step just made."""
-        replicate = np.array([self.first_replicate + r])
+        replicate = self.numbers[r : r + 1]
 
         def uniform(number: int, draw: int) -> float:
             return float(uniforms(self.seed, replicate, f"extinction {number} {draw}")[0])
