@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +16,10 @@ if TYPE_CHECKING:
 SHOWN = 10
 
 
-def status_text(campaign: Campaign, status: Status) -> str:
-    """Shards by what became of them, and which replicates failed."""
+def status_text(
+    campaign: Campaign, status: Status, in_queue: Mapping[str, int] = MappingProxyType({})
+) -> str:
+    """Shards by what became of them, tasks in a queue by their state, and which replicates failed."""
     n = len(campaign.shards)
     points = f"{len(campaign.points)} points, " if len(campaign.points) > 1 else ""
     lines = [
@@ -25,6 +29,9 @@ def status_text(campaign: Campaign, status: Status) -> str:
     ]
     if campaign.is_paired:
         lines.append("paired: replicate by replicate, all points have the same random numbers")
+    if in_queue:
+        tasks = ", ".join(f"{n} {state}" for state, n in sorted(in_queue.items()))
+        lines.append(f"tasks in the queue of SLURM: {tasks}")
     told = [
         f"failed: shard {number}, replicate {replicate}: {text}"
         for number, replicates in status.failures.items()

@@ -43,7 +43,8 @@ def check_text(scenario: Scenario) -> str:
     lines += [
         "",
         f"species: {len(compiled.species) - 1}, kinds of event: {len(compiled.tallies)}",
-        f"memory: about {shown_bytes(needs.state)} for each replicate, twice that for a checkpoint",
+        f"memory: about {shown_bytes(needs.state)} for each replicate, {shown_bytes(needs.memory)} for a process "
+        "with one",
         f"disc: about {shown_bytes(needs.record)} of record, {shown_bytes(needs.checkpoints)} of checkpoints "
         "while it runs",
         f"assumptions: {n} of {total} numbers",

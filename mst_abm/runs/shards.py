@@ -23,7 +23,7 @@ from mst_abm.runs.campaign import FILE, Campaign, Shard, open_campaign
 from mst_abm.runs.failures import NONE, Failed, note_failed, read_failed, sentence_of
 from mst_abm.runs.keeping import Signals
 from mst_abm.runs.locks import Lock
-from mst_abm.runs.resuming import read_recorded, resume
+from mst_abm.runs.resuming import Notice, read_recorded, resume
 from mst_abm.runs.to_file import run_to_file
 from mst_abm.version import __version__
 
@@ -64,12 +64,16 @@ class Work:
 
 
 def run_shard(
-    folder: str | os.PathLike[str], number: int, *, signals: Signals | None = None
+    folder: str | os.PathLike[str],
+    number: int,
+    *,
+    signals: Signals | None = None,
+    notice: Notice = warnings.warn,
 ) -> str:
     """Run a shard of a campaign unless it is there: ``DONE``, ``FAILED`` (all of it) or ``BUSY``.
 
     ``signals``: listened to, see `Signals`; one that asks for the end leaves a checkpoint and raises
-    KeyboardInterrupt.
+    KeyboardInterrupt. ``notice`` is told from where a part goes on, and of a strange file.
 
     Raises
     ------
@@ -81,7 +85,10 @@ def run_shard(
     campaign.refuse_other_version()
     shard = campaign.shards[number]
     return make_record(
-        work_of(campaign, shard), lambda: campaign.scenario(shard.point), signals=signals
+        work_of(campaign, shard),
+        lambda: campaign.scenario(shard.point),
+        signals=signals,
+        notice=notice,
     )
 
 
@@ -137,7 +144,7 @@ def make_record(
     scenario: Callable[[], Scenario],
     *,
     signals: Signals | None = None,
-    notice: Callable[[str], None] = warnings.warn,
+    notice: Notice = warnings.warn,
 ) -> str:
     """Make a record that is not there yet, or go on with what was left of it; what became of it.
 
@@ -159,7 +166,7 @@ def make_record(
             return state
         if state == STRANGE:
             notice(f"{work.path}: no whole record of this run; kept as {_set_aside(work.path)}.")
-        if not _run(work, scenario, signals):
+        if not _run(work, scenario, signals, notice):
             return FAILED
         if not lock.is_mine():
             return BUSY
@@ -167,14 +174,14 @@ def make_record(
     return DONE
 
 
-def _run(work: Work, scenario: Callable[[], Scenario], signals: Signals) -> bool:
+def _run(work: Work, scenario: Callable[[], Scenario], signals: Signals, notice: Notice) -> bool:
     """Until the part is complete; False if no replicate could be run."""
     failed = read_failed(work.failure)
     known = {} if failed.is_lost else dict(failed.replicates)
     options: dict[str, Any] = {"seed": work.seed, "signals": signals}
 
     def all_but(left_out: Collection[int]) -> None:
-        if not _went_on(work, left_out, signals):
+        if not _went_on(work, left_out, signals, notice):
             clear(work.part)
             run_to_file(
                 scenario(),
@@ -227,7 +234,7 @@ def _alone(work: Work, scenario: Scenario, number: int, options: dict[str, Any])
     return ""
 
 
-def _went_on(work: Work, left_out: Collection[int], signals: Signals) -> bool:
+def _went_on(work: Work, left_out: Collection[int], signals: Signals, notice: Notice) -> bool:
     """Go on with a part from its checkpoint; False where that cannot be done."""
     try:
         recorded = read_recorded(work.part)
@@ -237,7 +244,7 @@ def _went_on(work: Work, left_out: Collection[int], signals: Signals) -> bool:
             return True
         if not checkpoint_paths(work.part):
             return False
-        resume(work.part, signals=signals)
+        resume(work.part, signals=signals, notice=notice)
     except RecordError:
         # no whole record, or checkpoints of another build: what is lost is time alone
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +82,8 @@ def run_missing(
     progress(done, total)
     if len(missing) > 1:
         warm(pool, campaign.scenario(missing[0].point), signals)
-    calls = [(str(campaign.folder), shard.number) for shard in missing]
+    # a worker may have another folder to begin with
+    calls = [(str(campaign.folder.absolute()), shard.number) for shard in missing]
     for (_, number), result in worked(pool, shard_at_work, calls, signals):
         if isinstance(result, WorkerLost):
             _note_lost(campaign, number, result)
@@ -126,9 +128,14 @@ def shard_at_work(folder: str, number: int) -> str:
     """`run_shard` in a worker, which listens to the signals its parent passes on."""
     with Signals() as signals:
         try:
-            return run_shard(folder, number, signals=signals)
+            return run_shard(folder, number, signals=signals, notice=_tell)
         except KeyboardInterrupt:
             return STOPPED
+
+
+def _tell(text: str) -> None:
+    """Into the log of a task, or onto the screen."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def worked(
