@@ -33,8 +33,8 @@ from mst_abm.clinic.survival import (
 )
 from mst_abm.errors import RecordError
 from mst_abm.records.arms import ArmRecords
+from mst_abm.records.places import MARK, is_ours
 from mst_abm.report import palette
-from mst_abm.report.figure import MARK, is_figure
 
 MOST_RULES = 10
 #: Quantiles of donor cells over patients, widest first, with the depth of their band.
@@ -86,7 +86,7 @@ def draw_trial(
         if figure is None:
             continue
         path = folder / f"{name}.png"
-        if path.exists() and not is_figure(path):
+        if path.exists() and not is_ours(path):
             raise RecordError(f"{path}: expected a figure of this package; move it elsewhere.")
         unfinished = path.with_suffix(".part")
         with matplotlib.rc_context(RC):
