@@ -16,7 +16,18 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import account, baseline, marrow_day, patient, peers, plain_c, scale, whole
+from benchmarks import (
+    account,
+    baseline,
+    checkpoints,
+    cluster,
+    marrow_day,
+    patient,
+    peers,
+    plain_c,
+    scale,
+    whole,
+)
 from benchmarks.patient import Period
 from benchmarks.timing import Result
 
@@ -55,6 +66,9 @@ def quick_parts(mode: str) -> dict[str, Measurement]:
         ),
         "interval": lambda: whole.interval("quickstart.yaml", 96, 3),
         "recording": lambda: whole.recording(100, 24.0, 3),
+        "checkpoints": lambda: checkpoints.checkpoints(checkpoints.QUICK),
+        "node": lambda: checkpoints.node(checkpoints.QUICK_NODE),
+        "cluster": lambda: cluster.both(quick=True),
         "start": lambda: whole.starts(3, False, ("--set", "run.until=9 d")),
     }
 
@@ -77,6 +91,9 @@ def full_parts(mode: str) -> dict[str, Measurement]:
         ),
         "interval": lambda: whole.interval(config, 480, 7),
         "recording": lambda: whole.recording(100, 120.0, 5),
+        "checkpoints": lambda: checkpoints.checkpoints(checkpoints.CASES),
+        "node": lambda: checkpoints.node(checkpoints.NODE),
+        "cluster": lambda: cluster.both(quick=False),
         "start": lambda: whole.starts(7, True, ()),
     }
 

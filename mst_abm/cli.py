@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from mst_abm.version import __version__
 
 if TYPE_CHECKING:
     from mst_abm.runs.campaign import Campaign
+    from mst_abm.runs.pools import Pool
     from mst_abm.runs.to_file import Progress
     from mst_abm.scenario.definition import Scenario
 
@@ -132,7 +134,7 @@ def run(
     _check_record(path, force)
     figure = path.with_suffix(".png")
     if not no_figure:
-        _check_figure(figure, force, record=path)
+        _check_output(figure, force, record=path)
     _record(scenario, path, force=force, seed=seed, threads=threads)
     _show(path)
     if not no_figure:
@@ -141,6 +143,39 @@ def run(
 
 _again = click.option("--again", is_flag=True, help="Try replicates once more that have failed.")
 _workers = click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+
+
+#: Names of the options of `_anywhere`.
+WHERE = ("workers", "dask", "slurm", "jobs", "partition", "time_limit", "memory", "more")
+
+
+def _anywhere(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where shards are worked at, handed on as one, for `_pool`."""
+
+    @wraps(command)
+    def packed(**options: Any) -> None:
+        command(where={name: options.pop(name) for name in WHERE}, **options)
+
+    run: Callable[..., None] = packed
+    options = (
+        _workers,
+        click.option(
+            "--dask",
+            metavar="ADDRESS",
+            help="Workers of a Dask cluster: its scheduler, as tcp://node:8786, or the file it wrote.",
+        ),
+        click.option("--slurm", is_flag=True, help="Workers that are jobs of SLURM, by Dask."),
+        click.option("--jobs", type=click.IntRange(1), help="Of SLURM, with --slurm [1]."),
+        click.option("--partition", default="", help="Of the jobs [the site's]."),
+        click.option(
+            "--time", "time_limit", default="", help="Of a job, as 12:00:00 [the site's]."
+        ),
+        click.option("--mem", "memory", default="", help="Of a job, as 4G [2G]."),
+        click.option("--sbatch", "more", multiple=True, help="As --account=NAME. Repeatable."),
+    )
+    for option in reversed(options):
+        run = option(run)
+    return run
 
 
 def _of_a_campaign(command: Callable[..., None]) -> Callable[..., None]:
@@ -197,15 +232,15 @@ def _planned(
 
 @main.command()
 @_of_a_campaign
-@_workers
+@_anywhere
 @_again
-def ensemble(workers: int, again: bool, **plan: Any) -> None:
+def ensemble(again: bool, where: dict[str, Any], **plan: Any) -> None:
     """Run many replicates of one scenario, or of each of many parameter sets, into one folder.
 
     Run again, it does only what is missing.
     """
     campaign = _planned(**plan)
-    _work(campaign, range(len(campaign.shards)), workers, again)
+    _work(campaign, range(len(campaign.shards)), again, **where)
     _told(campaign)
     _collect(campaign.folder)
 
@@ -257,9 +292,9 @@ def slurm(dry_run: bool, submits: bool, force: bool, **options: Any) -> None:
 @main.command()
 @_folder
 @click.option("--shard", "shards", type=click.IntRange(0), multiple=True, help="Repeatable [all].")
-@_workers
+@_anywhere
 @_again
-def work(folder: Path, shards: tuple[int, ...], workers: int, again: bool) -> None:
+def work(folder: Path, shards: tuple[int, ...], again: bool, where: dict[str, Any]) -> None:
     """Do shards of a campaign that are missing: what a task of a cluster calls, or a person on a node."""
     from mst_abm.runs.campaign import open_campaign
 
@@ -270,7 +305,7 @@ def work(folder: Path, shards: tuple[int, ...], workers: int, again: bool) -> No
             raise click.BadParameter(
                 f"expected a number from 0 to {n - 1}, got {number}", param_hint="--shard"
             )
-    _work(campaign, shards or range(n), workers, again)
+    _work(campaign, shards or range(n), again, **where)
     if not shards:  # else one of many: all of them would read every record
         _told(campaign)
 
@@ -312,17 +347,16 @@ def _collect(folder: Path) -> None:
         click.echo(missing, err=True)
 
 
-def _work(campaign: Campaign, numbers: Sequence[int], workers: int, again: bool) -> None:
-    """Work at shards with local processes, and say how to go on after an interruption."""
+def _work(campaign: Campaign, numbers: Sequence[int], again: bool, **where: Any) -> None:
+    """Work at shards, wherever that is wanted, and say how to go on after an interruption."""
     from mst_abm.runs.keeping import Signals
-    from mst_abm.runs.pools import LocalPool
     from mst_abm.runs.working import run_missing
 
     try:
         with (
             _Count(campaign.name, "replicate") as progress,
             Signals() as signals,
-            LocalPool(workers) as pool,
+            _pool(campaign.folder / "log", **where) as pool,
         ):
             run_missing(
                 campaign, pool, numbers=numbers, again=again, signals=signals, progress=progress
@@ -330,6 +364,35 @@ def _work(campaign: Campaign, numbers: Sequence[int], workers: int, again: bool)
     except KeyboardInterrupt:
         click.echo(f"Go on with: mst-abm work {campaign.folder}", err=True)
         raise
+
+
+def _pool(
+    logs: Path, *, workers: int, dask: str | None, slurm: bool, jobs: int | None, **of_a_job: Any
+) -> AbstractContextManager[Pool]:
+    """Processes of this computer, or workers of a cluster; ``logs``: a folder for what jobs print."""
+    if slurm and dask is not None:
+        raise click.UsageError("--slurm starts a Dask cluster of its own; leave out --dask.")
+    if not slurm and (jobs is not None or any(of_a_job.values())):
+        raise click.UsageError("--jobs, --partition, --time, --mem and --sbatch go with --slurm.")
+    if slurm:
+        from mst_abm.runs.dask_pool import slurm_pool
+        from mst_abm.runs.slurm import Request
+
+        Request(  # refuses what sbatch would not understand
+            array=str(jobs or 1),
+            time=of_a_job["time_limit"],
+            memory=of_a_job["memory"],
+            partition=of_a_job["partition"],
+            more=of_a_job["more"],
+        )
+        return slurm_pool(jobs=jobs or 1, logs=logs, **of_a_job)
+    if dask is not None:
+        from mst_abm.runs.dask_pool import DaskPool
+
+        return DaskPool(dask)
+    from mst_abm.runs.pools import LocalPool
+
+    return LocalPool(workers)
 
 
 @main.command()
@@ -421,8 +484,65 @@ def show(out: Path) -> None:
 def plot(out: Path, output: Path | None, force: bool) -> None:
     """Draw the time courses of a run and a slice of its lattice."""
     figure = output or Path(out.parent, f"{out.stem}.png")
-    _check_figure(figure, force, record=out)
+    _check_output(figure, force, record=out)
     _draw(out, figure)
+
+
+@main.command()
+@_out
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Page [OUT as .html].")
+@_force
+def report(out: Path, output: Path | None, force: bool) -> None:
+    """Write one HTML page about a run, with figures and a view that turns; needs no network."""
+    from mst_abm.report.story import report_run
+
+    page = output or out.with_suffix(".html")
+    _check_output(page, force, record=out, what="page")
+    report_run(out, page)
+    click.echo(f"page: {page}")
+
+
+@main.command()
+@_out
+@click.option("-o", "--output", type=click.Path(path_type=Path), help=".mp4 or .gif [OUT as .mp4].")
+@click.option("--compartment", metavar="NAME", help="Lattice to show [the first].")
+@click.option("--fps", type=click.FloatRange(0.1, 60), default=5.0, show_default=True)
+@_force
+def movie(out: Path, output: Path | None, compartment: str | None, fps: float, force: bool) -> None:
+    """Film the snapshots of a run: a plane of its lattice beside the time courses."""
+    from mst_abm.records.reader import open_run
+    from mst_abm.report.movie import film
+
+    place = output or out.with_suffix(".mp4")
+    _check_output(place, force, record=out, what="movie")
+    with open_run(out) as record:
+        n = film(record, place, compartment=compartment, per_second=fps)
+    click.echo(f"movie: {place} ({n} frames)")
+
+
+@main.command()
+@_out
+@click.option(
+    "--to", "form", required=True, metavar="FORMAT", help="vtkhdf, csv, parquet, anndata or tskit."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File or folder [beside OUT]."
+)
+@click.option(
+    "--table", "tables", multiple=True, help="Only this one, of csv and parquet. Repeatable."
+)
+@click.option(
+    "--frame", type=int, default=-1, show_default=True, help="Snapshot, of anndata and tskit."
+)
+@_force
+def export(
+    out: Path, form: str, output: Path | None, tables: tuple[str, ...], frame: int, force: bool
+) -> None:
+    """Write a run in a format of others: ParaView, tables, single cells, trees of descent."""
+    from mst_abm.report.export import export as write
+
+    for path in write(out, form, output, tables=tables, frame=frame, force=force):
+        click.echo(f"written: {path}")
 
 
 @main.command()
@@ -430,14 +550,24 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
 @click.option("--patients", type=click.IntRange(1), help="How many, instead of the trial's.")
 @click.option("--arm", "arms", multiple=True, help="Only this arm. Repeatable.")
-@_workers
+@click.option(
+    "--replicates-needed", "wanted", multiple=True, metavar="ENDPOINT=HALF",
+    help="Say how many patients, or how large a patch, an interval of this half-width needs: "
+    "remission=0.1, neutrophil_recovery='1 d'. Repeatable.",
+)  # fmt: skip
+@_anywhere
 def trial(
-    file: Path, output: Path | None, patients: int | None, arms: tuple[str, ...], workers: int
+    file: Path,
+    output: Path | None,
+    patients: int | None,
+    arms: tuple[str, ...],
+    wanted: tuple[str, ...],
+    where: dict[str, Any],
 ) -> None:
     """Send the same virtual patients through every arm and compare with what was observed.
 
-    Writes one record per patient and arm and a table endpoints.csv. Run again, it does only what is
-    missing.
+    Writes one record per patient and arm, tables (endpoints.csv by patient, arms.csv, differences.csv and
+    tests.csv with intervals) and figures. Run again, it does only what is missing.
     """
     from mst_abm.report.targets import targets_text
     from mst_abm.runs.keeping import Signals
@@ -451,20 +581,71 @@ def trial(
             raise click.BadParameter(
                 f"expected one of {', '.join(known)}, got {name}", param_hint="--arm"
             )
+    widths = dict(_half_width(text) for text in wanted)
     folder = output or Path(plan.name)
-    with _Count(plan.name, "patient") as progress, Signals() as signals:
+    with (
+        _Count(plan.name, "patient") as progress,
+        Signals() as signals,
+        _pool(folder / "log", **where) as pool,
+    ):
         found = run_trial(
             plan,
             folder,
             patients=patients,
             arms=arms,
-            workers=workers,
+            pool=pool,
             signals=signals,
             progress=progress,
         )
     click.echo(targets_text(plan, found), nl=False)
     click.echo(f"table: {folder / TABLE}")
+    _say_findings(plan, found, folder, widths)
     click.echo("A research instrument; nothing here is advice on treating patients.")
+
+
+def _half_width(text: str) -> tuple[str, tuple[float, str]]:
+    """``NAME=NUMBER`` or ``NAME=NUMBER UNIT``."""
+    name, _, written = text.partition("=")
+    number, _, unit = written.strip().partition(" ")
+    try:
+        half = float(number)
+    except ValueError:
+        half = 0.0
+    if not name or half <= 0:
+        message = (
+            f"expected ENDPOINT=HALF, as remission=0.1 or 'neutrophil_recovery=1 d', got {text}"
+        )
+        raise click.BadParameter(message, param_hint="--replicates-needed")
+    return name.strip(), (half, unit.strip())
+
+
+def _say_findings(
+    plan: Any, found: Any, folder: Path, widths: dict[str, tuple[float, str]]
+) -> None:
+    """Intervals, tests and figures of the arms; without the extra of statistics one sentence says so."""
+    from mst_abm.errors import MissingPackageError
+    from mst_abm.report.arms import (
+        draw_findings,
+        findings,
+        findings_text,
+        needs,
+        needs_text,
+        write_findings,
+    )
+    from mst_abm.runs.trial import records_of
+
+    try:
+        result = findings(plan, found, records_of(folder))
+    except MissingPackageError as error:
+        if widths:
+            raise
+        click.echo(str(error))
+        return
+    files = [*write_findings(result, folder), *draw_findings(plan, result, folder)]
+    click.echo(f"\n{findings_text(plan, result)}", nl=False)
+    if widths:
+        click.echo(f"\n{needs_text(needs(plan, result, widths))}", nl=False)
+    click.echo(f"also: {', '.join(file.name for file in files)}")
 
 
 @main.command()
@@ -569,29 +750,11 @@ def _check_record(path: Path, force: bool) -> None:
     refuse_place(path, force=force)
 
 
-def _check_figure(path: Path, force: bool, *, record: Path) -> None:
+def _check_output(path: Path, force: bool, *, record: Path, what: str = "figure") -> None:
     """Refuse before any work what could not be written afterwards."""
-    from mst_abm.errors import RecordError
+    from mst_abm.records.places import refuse_output
 
-    if path == record:
-        raise RecordError(
-            f"{path}: expected different names for the record and its figure; end the record's in .h5."
-        )
-    if not path.parent.is_dir():
-        raise RecordError(f"{path}: expected an existing folder for the figure; make it first.")
-    if path.exists() and not force:
-        raise RecordError(
-            f"{path}: this figure exists and is never overwritten unasked; choose another name, "
-            "or use --force."
-        )
-    if path.exists():
-        from mst_abm.report.figure import is_figure
-
-        if not is_figure(path):
-            raise RecordError(
-                f"{path}: this is no figure of mst_abm and is not replaced even with --force; choose "
-                "another name or move it away."
-            )
+    refuse_output(path, force=force, record=record, what=what)
 
 
 def _draw(path: Path, output: Path) -> None:

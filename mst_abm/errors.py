@@ -53,6 +53,10 @@ class EngineError(MstAbmError, RuntimeError):
     """The engine stopped: a status of a kernel, as a sentence."""
 
 
+class ClusterError(MstAbmError, RuntimeError):
+    """Workers elsewhere that cannot be had, are lost, or are not what they should be."""
+
+
 class SlurmError(MstAbmError, RuntimeError):
     """A job that SLURM would not understand, or refuses."""
 
@@ -63,6 +67,19 @@ class RecordError(MstAbmError, RuntimeError):
 
 class DiscFullError(RecordError):
     """A record file that found no more room; what was committed before can be read."""
+
+
+class MissingPackageError(MstAbmError, ImportError):
+    """A library of an extra that is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        self._parts = what, package, extra
+        super().__init__(
+            f"{what} needs the package {package}; install it with: pip install 'mst-abm[{extra}]'."
+        )
+
+    def __reduce__(self) -> tuple[type[MissingPackageError], tuple[str, str, str]]:
+        return type(self), self._parts
 
 
 def closest(word: str, known: Iterable[str]) -> str:

@@ -8,7 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import account, attempts, baseline, marrow_day, peers, plain_c, scale, stepped
+from benchmarks import (
+    account,
+    attempts,
+    baseline,
+    checkpoints,
+    cluster,
+    marrow_day,
+    peers,
+    plain_c,
+    scale,
+    stepped,
+)
 from benchmarks.baseline import Cost
 from benchmarks.timing import Result
 from mst_abm import Simulation, load_scenario
@@ -231,6 +242,26 @@ def test_a_size_is_measured(tmp_path, monkeypatch):
     assert 8 <= row["array bytes per site"] < 16 and row["file bytes per cell"] > 0
     scale.draw([row, row | {"sites": 4096}], "exact", tmp_path / "scale.png")
     assert (tmp_path / "scale.png").stat().st_size > 1000
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read in /proc")
+def test_a_large_state_is_stopped_and_gone_on_with(tmp_path):
+    (case,) = checkpoints.QUICK
+    row = checkpoints.stopped(case, tmp_path / "run.h5")
+    assert row["cells"] > 1000 and row["hour"] > 0
+    assert 0.1 < row["checkpoint bytes"] / row["state bytes"] < 0.6
+    assert row["predicted"] > row["state bytes"] and row["peak"] > row["state bytes"]
+    assert checkpoints.resumed(tmp_path / "run.h5")["resume"] > 0
+    ten_off = row | {"predicted": 200, "peak": 220, "resume peak": 180}
+    assert checkpoints.memory_of(case, ten_off).ratio == pytest.approx(0.5)
+
+
+def test_a_pool_is_measured():
+    pytest.importorskip("psutil", reason="the extra 'cluster' is not installed")
+    from mst_abm.runs.pools import LocalPool
+
+    (seen,) = cluster.measure(LocalPool(1), days=1.0, replicates=2, rounds=1)
+    assert len(seen) == 2 and min(seen) > 0
 
 
 def test_two_threads_must_end_in_the_same_bits(monkeypatch):

@@ -13,7 +13,7 @@ from mst_abm.errors import ModelError, RecordError
 from mst_abm.model.compile import compile_model
 from mst_abm.records.checkpoint import checkpoint_paths
 from mst_abm.report.check import check_text
-from mst_abm.runs.needs import memory_left, needs_of
+from mst_abm.runs.needs import PROGRAM, Needs, memory_left, needs_of
 from mst_abm.runs.simulation import Simulation
 from mst_abm.runs.to_file import run_to_file
 from mst_abm.scenario.loading import load_scenario
@@ -39,6 +39,25 @@ def test_a_prediction_is_about_right(tmp_path: Path) -> None:
     assert size / FACTOR < needs.record < size * FACTOR
     assert max(seen) < needs.checkpoints < max(seen) * FACTOR
     assert "disc: about " in check_text(dish) and "of checkpoints while it runs" in check_text(dish)
+
+
+def test_memory_counts_what_is_there_for_a_moment() -> None:
+    def needs(side: int, *more: str) -> Needs:
+        shape = f"override.compartments.cube.lattice.shape=[{side}, {side}, {side}]"
+        off = ("run.checkpoint=0 h", "run.record.snapshots=0 h")
+        big = load_scenario("reference", overrides=[shape, *off, *more])
+        return needs_of(big, compile_model(big.model, big.entering, None))
+
+    bare = needs(100)
+    assert bare.passing == 4 * 100**3  # vacant sites, while cells are placed
+    assert bare.memory == PROGRAM + bare.state + bare.passing
+    kept = needs(100, "run.checkpoint=1 d")
+    assert bare.passing < kept.passing < kept.state
+    # half a million cells: kept until written, and once more on the way
+    taken = needs(100, "run.record.snapshots=1 h").passing
+    assert taken == pytest.approx(500_000 * 48 + 2**20 * 19, rel=0.01)
+    identities = needs(100, "run.record.snapshots=1 h", "run.identity=true").passing
+    assert identities > taken + 500_000 * 2 * 36
 
 
 def test_what_cannot_be_had_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

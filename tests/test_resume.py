@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ from test_reservoirs import body_of, reserve
 from worlds import lattice, plain, rule, seed_of, world
 
 from mst_abm.errors import RecordError
-from mst_abm.records.checkpoint import checkpoint_paths, read_checkpoint
+from mst_abm.records.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
 from mst_abm.records.reader import open_run
 from mst_abm.runs.freezing import freeze, thaw
-from mst_abm.runs.resuming import resume
+from mst_abm.runs.keeping import Signals
+from mst_abm.runs.resuming import put_at, resume
 from mst_abm.runs.simulation import Simulation
 from mst_abm.runs.to_file import run_to_file
 from mst_abm.scenario.definition import Scenario
@@ -144,6 +146,42 @@ def test_a_checkpoint_costs_what_it_may(tmp_path: Path) -> None:
     assert max(map(len, seen)) == 2
     assert sorted(set(times)) == [20.0, 40.0, 60.0]
     assert not checkpoint_paths(tmp_path / "a.h5")
+
+
+def grid(side: int) -> Scenario:
+    return load_scenario(
+        "reference",
+        overrides=[f"override.compartments.cube.lattice.shape=[{side}, {side}, {side}]", "run.until=8 h"],
+    )  # fmt: skip
+
+
+def test_going_on_holds_one_state(tmp_path: Path) -> None:
+    """What a run that fills the memory leaves must be read within that memory."""
+    signals = Signals()
+
+    def stop(_: object) -> None:
+        signals.stops = signals.keeps = True
+
+    scenario, path = grid(100), tmp_path / "run.h5"
+    with pytest.raises(KeyboardInterrupt):
+        run_to_file(scenario, path, progress=stop, signals=signals)
+    arrays = read_checkpoint(checkpoint_paths(path)[0]).arrays
+    largest = max(arrays[name].nbytes for name in arrays)
+    all_of_them = sum(arrays[name].nbytes for name in arrays)
+    sim = Simulation(scenario)
+    tracemalloc.start()
+    try:
+        put_at(sim, read_checkpoint(checkpoint_paths(path)[0]))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert largest <= peak < largest + 1_000_000 < all_of_them
+
+
+def test_a_state_of_another_size_is_refused(tmp_path: Path) -> None:
+    kept = dict(freeze(Simulation(grid(5))))
+    with pytest.raises(RecordError, match="does not fit the scenario .expected 'state/lattice/"):
+        put_at(Simulation(grid(6)), Checkpoint(tmp_path / "x", {"interval": 0}, kept))
 
 
 def test_off_means_none(tmp_path: Path) -> None:

@@ -340,7 +340,11 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(dish):
         ("low: 0, high: 5", "value: 2", "expected either 'of'"),
         ("sd_log: 0.4", "sd_log: -1", "sd_log"),
         ("at: 2 d", "to: 2 d, at: 2 d", "either 'at' or 'from'"),
-        (', times: ["rules.killer kills.rate"]', "", "expected 'times' or 'sets'"),
+        (', times: ["rules.killer kills.rate"]', "", "expected 'times', 'sets' or 'adds_to'"),
+        ("statistic: mean", "statistic: survival", "expected 'at' with a survival"),
+        ("statistic: mean", "at: 2 d, statistic: mean", "and only there"),
+        ("statistic: mean", "at: 2 d, statistic: survival", "expected one of os, dfs"),
+        ("prey_left, statistic: mean", "dfs, at: 2 d, statistic: incidence", "is a survival"),
     ],
 )
 def test_mistakes_in_a_trial_are_said_where_they_are(dish, old, new, sentence):
@@ -363,6 +367,11 @@ def test_a_scenario_is_not_a_trial_nor_the_other_way_round(dish):
     [
         ("endpoint: leukaemia_log_kill", "endpoint: leukemia_log_kil", "'leukaemia_log_kill'"),
         ("of: blast_cells, at: 2 d", "of: blast_cell, at: 2 d", "'blast_cells'"),
+        (
+            "endpoint: leukaemia_log_kill, statistic: median",
+            "endpoint: leukaemia_log_kil, at: 2 d, statistic: incidence",
+            "'leukaemia_log_kill'",
+        ),
     ],
 )
 def test_a_misspelt_name_is_told_before_anything_runs(dish, old, new, sentence):

@@ -9,11 +9,16 @@ Chances, medians, means: patients drawn with replacement. Source: Gelman et al. 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from mst_abm.clinic.survival import Outcome, share_at
+
 BOOTSTRAP = 4000
 INTERVAL = (0.025, 0.975)
+#: Shares of patients on a day, of which some may have been lost sight of before.
+OVER_TIME = ("survival", "incidence")
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Target:
     ----------
     arm, endpoint : where the simulated value comes from
     statistic : "share" (of patients who reach the endpoint, or whose value lies between ``above`` and
-        ``below``), "chance" (the endpoint is a probability of each patient), "median" or "mean"
+        ``below``), "chance" (the endpoint is a probability of each patient), "median", "mean", "survival" or
+        "incidence" (share of patients on day ``at_d``, with censoring)
     value : observed; of a share the number of patients
     of : patients observed; 0 where only a range is known
     low, high : range that the simulated value should lie in, where ``of`` is 0
@@ -45,6 +51,12 @@ class Target:
     fitted: str = "no"
     unit: str = "1"
     source: str = ""
+    at_d: float = np.nan
+
+    @property
+    def is_share(self) -> bool:
+        """Whether its numbers are shares of patients."""
+        return self.statistic in ("share", "chance", *OVER_TIME)
 
 
 @dataclass(frozen=True)
@@ -73,8 +85,21 @@ def compare(target: Target, values: np.ndarray, seed: int = 1) -> Comparison:
     return _location(target, values, seed)
 
 
+def compare_over_time(target: Target, found: Outcome) -> Comparison:
+    """Judge a share on a day by the product-limit or Aalen-Johansen estimate of simulated patients.
+
+    It counts as as many patients as would give its variance were none of them censored; where none is, this is
+    the judgement of a share.
+    """
+    estimate = share_at(found, target.at_d)
+    if np.isnan(estimate.value):
+        return Comparison(target, np.nan, np.nan, np.nan, np.nan, found.n)
+    reached = estimate.value * estimate.patients
+    return _binomial(target, reached, estimate.patients, estimate.value, found.n)
+
+
 def _share(target: Target, values: np.ndarray, seed: int) -> Comparison:
-    from scipy.stats import beta, betabinom, binom
+    from scipy.stats import binom
 
     n = len(values)
     if target.statistic == "chance":
@@ -89,16 +114,28 @@ def _share(target: Target, values: np.ndarray, seed: int) -> Comparison:
             reached &= values >= target.above
         if target.below is not None:
             reached &= values < target.below
-        values = reached.astype(float)
-        a, b = values.sum() + 0.5, (1.0 - values).sum() + 0.5
-        low, high = beta.ppf(INTERVAL, a, b)
-        predicted = betabinom(target.of, a, b)
-    tail = np.nan
-    if target.of:
-        below, above = predicted.cdf(target.value), predicted.sf(target.value - 1)
-        tail = _two_sided(float(np.mean(below)), float(np.mean(above)))
+        share = float(reached.mean()) if n else np.nan
+        return _binomial(target, float(reached.sum()), n, share, n)
     simulated = float(values.mean()) if n else np.nan
-    return Comparison(target, simulated, float(low), float(high), tail, n)
+    return Comparison(target, simulated, float(low), float(high), _tail(target, predicted), n)
+
+
+def _binomial(target: Target, reached: float, of: float, share: float, n: int) -> Comparison:
+    """A share with Jeffreys' prior."""
+    from scipy.stats import beta, betabinom
+
+    a, b = reached + 0.5, of - reached + 0.5
+    low, high = beta.ppf(INTERVAL, a, b)
+    tail = _tail(target, betabinom(target.of, a, b))
+    return Comparison(target, share, float(low), float(high), tail, n)
+
+
+def _tail(target: Target, predicted: Any) -> float:
+    """How often as many patients would show as few, or as many; nan where only a range is known."""
+    if not target.of:
+        return np.nan
+    below, above = predicted.cdf(target.value), predicted.sf(target.value - 1)
+    return _two_sided(float(np.mean(below)), float(np.mean(above)))
 
 
 def _location(target: Target, values: np.ndarray, seed: int) -> Comparison:

@@ -156,10 +156,11 @@ def live(res, held, r, c, hours, address):
     """The cells of a reservoir through an interval, by the hazards in ``held.hazard``."""
     keep_apart()
     first, last = res.reservoirs[c].state_first, res.reservoirs[c].state_last
-    numbers, fresh = held.numbers[r], held.fresh
+    numbers, fresh, totals = held.numbers[r], held.fresh, held.total
     busiest = 0.0
     for s in range(first, last):
-        busiest = max(busiest, total_hazard(res, held, s))
+        totals[s] = total_hazard(res, held, s)
+        busiest = max(busiest, totals[s])
     steps = max(1, math.ceil(busiest * hours / MOST_DONE))
     h = hours / steps
     draw = np.int64(0)
@@ -169,14 +170,14 @@ def live(res, held, r, c, hours, address):
         for s in range(first, last):
             if numbers[s] == 0:
                 continue
-            total = total_hazard(res, held, s)
+            total = totals[s]
             acting, draw = binomial(numbers[s], 1.0 - exponential(-total * h), address, draw)
             numbers[s] -= acting
             draw = share_out(res, held, fresh, r, s, acting, total, address, draw)
         for s in range(first, last):
             if fresh[s] == 0:
                 continue
-            total = total_hazard(res, held, s)
+            total = totals[s]
             acting, draw = binomial(fresh[s], 1.0 - exponential(-total * h / 2), address, draw)
             numbers[s] += fresh[s] - acting
             draw = share_out(res, held, numbers, r, s, acting, total, address, draw)
@@ -199,10 +200,12 @@ def live_apart(tab, geo, lat, body, rates, res, held, seed, window, hours, first
                 seed, address.replicate, window, address.space, 0xFFFFFFFF, rng.RESERVING
             )
             look(tab, geo, lat, body, res, held, held.later, r, c, u)
+            for i in range(res.reservoirs[c].outlook_first, res.reservoirs[c].outlook_last):
+                held.later[i] = 0.5 * (held.outlook[r, i] + held.later[i])
             first, last = res.reservoirs[c].state_first, res.reservoirs[c].state_last
             for s in range(first, last):
                 for d in range(res.states[s].deed_first, res.states[s].deed_last):
                     deed = res.deeds[d]
-                    seen = 0.5 * (held.outlook[r, deed.outlook] + held.later[deed.outlook])
+                    seen = held.later[deed.outlook]
                     held.hazard[d] = deed.base * rates.factors[deed.factor] * seen
             live(res, held, r, c, hours, address)

@@ -92,8 +92,9 @@ class Held(NamedTuple):
     patch: np.ndarray  # (R, probes) i8 where probes stand in this interval
     site: np.ndarray  # (R, probes) i8
     outlook: np.ndarray  # (R, outlooks) f8 mean over probes at the start of the interval
-    later: np.ndarray  # (outlooks,) f8 the same at its end
+    later: np.ndarray  # (outlooks,) f8 the same at its end, then the mean of both
     hazard: np.ndarray  # (deeds,) f8 1/h
+    total: np.ndarray  # (states,) f8 1/h, all that a cell may do
     fresh: np.ndarray  # (states,) i8
     path: np.ndarray  # (32,) i8
 
@@ -116,6 +117,7 @@ def make_held(res: Reserves, n_bodies: int, n_tallies: int, n_rows: tuple[int, i
         outlook=np.zeros((n_bodies, len(res.outlooks))),
         later=np.zeros(len(res.outlooks)),
         hazard=np.zeros(len(res.deeds)),
+        total=np.zeros(len(res.states)),
         fresh=whole(len(res.states)),
         path=whole(32),
     )

@@ -6,6 +6,7 @@ Cells of a class do not meet each other: what is too rare for a sample is too ra
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -186,13 +187,30 @@ class _Builder:
     ) -> int:
         """Number of an outlook within the reservoir; the same is kept once."""
         rows = self.channels.local.rows[modifiers[0] : modifiers[1]]
-        # counters matter only where a modifier reads them; those of an actor are not the cell's
-        counters = state[1] if kind != R.SUFFERS and any(r[0] == T.COUNTER for r in rows) else 0
+        # counters matter only as modifiers read them; those of an actor are not the cell's
+        counters = self._as_read(state[1], rows) if kind != R.SUFFERS else 0
         placed = (channel.placement, channel.push) if channel and kind == R.ROOM else (0, 0)
         row = (kind, *modifiers, counters, other, reach, *placed)
         if row not in self.outlooks[self.first_outlook :]:
             self.outlooks.append(row)
         return self.outlooks.index(row, self.first_outlook)
+
+    def _as_read(self, packed: int, rows: Sequence[tuple[int, int, int, int, int]]) -> int:
+        """The least counters that modifiers take for these, 0 where they read none.
+
+        Thousands of states look out alike: what a probe sees is worked out once for all of them.
+        """
+        tables: dict[tuple[int, int], list[list[float]]] = {}
+        for kind, shift, mask, first, span in rows:
+            if kind == T.COUNTER:
+                values = self.channels.local.values[first : first + span]
+                tables.setdefault((shift, mask), []).append(values)
+        result = 0
+        for (shift, mask), read in tables.items():
+            seen = list(zip(*read, strict=True))
+            value = min((packed >> shift) & mask, len(seen) - 1)
+            result |= seen.index(seen[value]) << shift
+        return result
 
     # what becomes of it
 

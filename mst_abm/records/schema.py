@@ -16,6 +16,8 @@ FORMAT = "mst_abm record"
 FORMAT_VERSION = 1
 STATUSES = ("running", "complete", "interrupted", "failed")
 TEXT = "text"
+#: Cells of snapshots that a writer holds back at most.
+MAX_PENDING_CELLS = 1 << 20
 
 
 @dataclass(frozen=True)

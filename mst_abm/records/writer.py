@@ -26,14 +26,13 @@ from mst_abm.records.layout import Layout
 from mst_abm.records.reader import is_record
 from mst_abm.records.schema import (
     DECISION_COLUMNS,
+    MAX_PENDING_CELLS,
     STATUSES,
     Decided,
     Header,
     Observed,
     member_path,
 )
-
-MAX_PENDING_CELLS = 1 << 20
 
 
 class Recordable(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 
 from mst_abm.model.compile import CompiledModel, compile_model
 from mst_abm.model.definition import n_sites
-from mst_abm.model.english import basis, count_assumptions, read_back
+from mst_abm.model.english import basis, count_assumptions, count_others, read_back
 from mst_abm.model.fields import block_width, range_of
 from mst_abm.report.summary import UNCUT, duration, number
 from mst_abm.runs.needs import initial_cells, needs_of, shown_bytes
@@ -43,10 +43,12 @@ def check_text(scenario: Scenario) -> str:
     lines += [
         "",
         f"species: {len(compiled.species) - 1}, kinds of event: {len(compiled.tallies)}",
-        f"memory: about {shown_bytes(needs.state)} for each replicate, twice that for a checkpoint",
+        f"memory: about {shown_bytes(needs.state)} for each replicate, {shown_bytes(needs.memory)} for a process "
+        "with one",
         f"disc: about {shown_bytes(needs.record)} of record, {shown_bytes(needs.checkpoints)} of checkpoints "
         "while it runs",
         f"assumptions: {n} of {total} numbers",
+        f"the others: {count_others(scenario.model)}",
     ]
     return "\n".join(lines) + "\n"
 

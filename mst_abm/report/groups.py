@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,23 +65,30 @@ def groups_of(run: Run, *, most: int = MOST_GROUPS) -> dict[str, list[Group]]:
     groups. Anatomy and what never occurs are left out. If a model has one type only, its first
     state that gives several groups splits it instead.
     """
-    names = run.compartment_names
-    axes = lasting_axes(run)
-    finest = {name: _present(run, name, axes) for name in names}
+    return groups_of_each([run], most=most)[0]
+
+
+def groups_of_each(runs: Sequence[Run], *, most: int = MOST_GROUPS) -> list[dict[str, list[Group]]]:
+    """The same of several runs of one model, split by the same axes in all of them."""
+    names = runs[0].compartment_names
+    axes = lasting_axes(runs[0])
+    finest = [{name: _present(run, name, axes) for name in names} for run in runs]
+
+    def sizes(kept: list[str]) -> list[int]:
+        merged = [[_merged(tables[name], axes, kept) for tables in finest] for name in names]
+        return [len({(g.type, g.values) for part in parts for g in part}) for parts in merged]
+
     chosen: list[str] = []
     for axis in axes:
         wanted = [a for a in axes if a in (*chosen, axis)]
-        sizes = [len(_merged(finest[name], axes, wanted)) for name in names]
-        before = [len(_merged(finest[name], axes, chosen)) for name in names]
-        if max(sizes, default=0) <= most and sizes != before:
+        if max(sizes(wanted), default=0) <= most and sizes(wanted) != sizes(chosen):
             chosen = wanted
-    groups = {name: _merged(finest[name], axes, chosen) for name in names}
-    if max(map(len, groups.values()), default=0) == 1:
-        for axis in run.axes:
-            finer = {name: _present(run, name, [axis]) for name in names}
-            if 1 < max(map(len, finer.values())) <= most:
+    if max(sizes(chosen), default=0) == 1:
+        for axis in runs[0].axes:
+            finer = [{name: _present(run, name, [axis]) for name in names} for run in runs]
+            if 1 < max(len(part) for tables in finer for part in tables.values()) <= most:
                 return finer
-    return groups
+    return [{name: _merged(tables[name], axes, chosen) for name in names} for tables in finest]
 
 
 def _present(run: Run, compartment: str, axes: list[str]) -> list[Group]:

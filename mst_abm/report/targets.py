@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mst_abm.clinic.targets import Comparison, compare
+from mst_abm.clinic.survival import columns_of, outcome
+from mst_abm.clinic.targets import OVER_TIME, Comparison, Target, compare, compare_over_time
 
 if TYPE_CHECKING:
     from mst_abm.scenario.trial import Trial
@@ -20,7 +21,12 @@ def comparisons(
     readings = {reading.name for reading in trial.readings}
     found = []
     for target in trial.targets:
-        values = endpoints.get(target.arm, {}).get(target.endpoint)
+        columns = endpoints.get(target.arm, {})
+        if target.statistic in OVER_TIME:
+            if columns.keys() >= set(columns_of(target.endpoint)):
+                found.append(compare_over_time(target, outcome(columns, target.endpoint)))
+            continue
+        values = columns.get(target.endpoint)
         if values is None:
             continue
         if target.endpoint in readings and target.statistic in ("median", "mean"):
@@ -40,30 +46,47 @@ def targets_text(trial: Trial, endpoints: Mapping[str, Mapping[str, np.ndarray]]
             (
                 target.name,
                 target.arm,
-                f"{target.endpoint}, {target.statistic}",
+                f"{target.endpoint}, {_statistic(target)}",
                 _observed(item),
                 f"{_shown(item, item.simulated)} ({_shown(item, item.low)} to "
                 f"{_shown(item, item.high)}), n = {item.patients}",
                 "" if np.isnan(item.tail) else f"{item.tail:.2g}",
                 "" if target.fitted == "no" else target.fitted,
-                "met" if item.is_met else "MISSED",
+                _verdict(item),
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    lines.insert(1, "| " + " | ".join("-" * w for w in widths) + " |")
+    lines = markdown(rows)
     missing = [t.name for t in trial.targets if t not in [item.target for item in found]]
     if missing:
         lines += ["", f"not simulated: {', '.join(missing)}"]
     return "\n".join(lines) + "\n"
 
 
+def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table of which the first row is the head."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    lines.insert(1, "| " + " | ".join("-" * w for w in widths) + " |")
+    return lines
+
+
+def _statistic(target: Target) -> str:
+    day = f" at day {target.at_d:g}" if target.statistic in OVER_TIME else ""
+    return target.statistic + day
+
+
+def _verdict(item: Comparison) -> str:
+    if item.target.statistic in OVER_TIME and np.isnan(item.simulated):
+        return "not followed so long"
+    return "met" if item.is_met else "MISSED"
+
+
 def _observed(item: Comparison) -> str:
     target = item.target
-    if target.statistic in ("share", "chance") and target.of:
+    if target.is_share and target.of:
         return f"{target.value:g} of {target.of}"
     if target.of:
         return f"{target.value:g} {target.unit} (n = {target.of})".replace(" 1 (", " (")
@@ -73,7 +96,7 @@ def _observed(item: Comparison) -> str:
 def _shown(item: Comparison, value: float) -> str:
     if np.isnan(value):
         return "-"
-    if item.target.statistic in ("share", "chance"):
+    if item.target.is_share:
         return f"{100 * value:.3g} %"
     unit = "" if item.target.unit == "1" else f" {item.target.unit}"
     return ("never" if np.isinf(value) and value > 0 else f"{value:.3g}") + unit

@@ -7,6 +7,7 @@ keep their addresses, so that an arm in which nothing was changed is the run its
 from __future__ import annotations
 
 import os
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mst_abm.errors import RecordError
+from mst_abm.model.compile import compile_model
 from mst_abm.records.checkpoint import (
     Checkpoint,
     checkpoint_path,
@@ -23,16 +25,19 @@ from mst_abm.records.checkpoint import (
 )
 from mst_abm.records.writer import RunWriter, refuse_place
 from mst_abm.runs.follow_up import Samples
-from mst_abm.runs.keeping import COST, Keeper, Signals, batch_of, newest
+from mst_abm.runs.keeping import COST, Keeper, Signals, newest
 from mst_abm.runs.resuming import (
     Notice,
     Recorded,
     continued,
+    fresh_simulation,
+    put_at,
     read_recorded,
     samples_of,
     simulation_at,
 )
 from mst_abm.runs.simulation import Simulation
+from mst_abm.runs.tiled import tile_side
 from mst_abm.runs.to_file import Progress, Recording, header_of
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.loading import load_scenario_text
@@ -106,12 +111,7 @@ def replayed(
     """Run once more, into another file, from a checkpoint or the start; what a checkpoint there holds."""
     keeper = Keeper(path, 0.0)
     if start is None:
-        sim = Simulation(
-            recorded.scenario,
-            seed=recorded.seed,
-            **batch_of(recorded.replicates),
-            threads=threads,
-        )
+        sim = fresh_simulation(recorded.scenario, recorded, threads=threads)
         header = header_of(
             sim,
             seed=recorded.seed,
@@ -165,12 +165,9 @@ def _refuse_other_past(base: Scenario, arm: Scenario, at_h: float) -> None:
 
 def _branched(found: Checkpoint, recorded: Recorded, arm: Scenario, threads: int) -> Simulation:
     """The arm's simulation in the state of the run, on the edges of the run up to now, then its own."""
-    fresh = Simulation(
-        arm,
-        seed=recorded.seed,
-        **batch_of(recorded.replicates),
-    )
-    base = Simulation(recorded.scenario, seed=recorded.seed).compiled
+    fresh = fresh_simulation(arm, recorded, threads=threads)
+    run = recorded.scenario
+    base = compile_model(run.model, run.entering, tile_side(run.run))
     at_h = found.facts["time_h"]
     alike = [
         ("cells", base.species == fresh.compiled.species),
@@ -195,7 +192,6 @@ def _branched(found: Checkpoint, recorded: Recorded, arm: Scenario, threads: int
     before = found.arrays["edges"]
     after = fresh.edges_h[fresh.edges_h > at_h + SAME_H]
     edges = np.concatenate([before[: found.facts["interval"] + 1], after])
-    arrays = {**found.arrays, "edges": edges}
-    return simulation_at(
-        Checkpoint(found.path, found.facts, arrays), arm, recorded, threads=threads
-    )
+    arrays = ChainMap({"edges": edges}, found.arrays)  # type: ignore[arg-type]
+    put_at(fresh, Checkpoint(found.path, found.facts, arrays))
+    return fresh

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mst_abm.errors import RecordError
+
 if TYPE_CHECKING:
     from mst_abm.runs.simulation import Simulation
 
@@ -23,7 +25,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "body": ("node_signals",),
 }
 #: Of the reservoirs: where probes stood, and scratch.
-PASSING = ("patch", "site", "later", "hazard", "fresh", "path")
+PASSING = ("patch", "site", "later", "hazard", "total", "fresh", "path")
 
 
 def freeze(sim: Simulation) -> dict[str, np.ndarray]:
@@ -37,38 +39,42 @@ def freeze(sim: Simulation) -> dict[str, np.ndarray]:
 def thaw(sim: Simulation, arrays: Mapping[str, np.ndarray], interval: int) -> None:
     """Put a simulation of the same tables where another stood after an interval.
 
-    Changes: sim, which from then on works on these arrays.
+    Changes: sim. Each array is asked for once, and let go once its content is taken over.
+
+    Raises
+    ------
+    RecordError
+        If an array is not there, or belongs to another number of sites, species or bodies; sim is then of no use.
     """
     fresh: dict[str, dict[str, np.ndarray]] = {}
     for name, old in _arrays(sim):
         _, part, member = name.split("/")
-        fresh.setdefault(part, {})[member] = _typed(arrays[name], old.dtype)
+        fresh.setdefault(part, {})[member] = _taken(name, old, arrays)
     for part in PARTS:
         setattr(sim.state, part, getattr(sim.state, part)._replace(**fresh[part]))
     sim.state.levels = tuple(arrays[f"levels/{i}"] for i in range(len(sim.state.levels)))
     if sim.reservoirs:
         sim.reservoirs.held = sim.reservoirs.held._replace(**fresh["held"])
     sim.stand_at(interval, arrays["edges"])
-    start = "courses/"
-    memory = {n.removeprefix(start): a for n, a in arrays.items() if n.startswith(start)}
-    sim.courses.recall(memory, sim.time_h)
+    sim.courses.recall(under("courses/", arrays), sim.time_h)
 
 
-def misfits(sim: Simulation, arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Names of arrays that are not there, or belong to another number of sites, species or bodies."""
-    grown = ("state/mixed", "state/pool")
-    found = []
-    for name, old in _arrays(sim):
-        shape = arrays[name].shape if name in arrays else None
-        expected = old.shape if old.dtype.names is None else (*old.shape, old.dtype.itemsize)
-        if name.startswith(grown):
-            # tables that grow are as large as they became
-            is_fit = shape is not None and len(shape) == len(expected)
-        else:
-            is_fit = shape == expected
-        if not is_fit:
-            found.append(name)
-    return found
+def under(start: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays whose names begin so, by the rest of their names."""
+    return {name.removeprefix(start): arrays[name] for name in arrays if name.startswith(start)}
+
+
+def _taken(name: str, old: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The array in place of the old one, or the old one with its content."""
+    found = _typed(arrays[name], old.dtype) if name in arrays else None
+    # tables that grow are as large as they became
+    is_grown = name.startswith(("state/mixed", "state/pool"))
+    if found is None or (found.ndim != old.ndim if is_grown else found.shape != old.shape):
+        raise RecordError(f"expected '{name}' of the scenario's sizes, got another, or none")
+    if found.shape != old.shape:
+        return found
+    old[...] = found
+    return old
 
 
 def _arrays(sim: Simulation) -> Iterator[tuple[str, np.ndarray]]:
@@ -90,4 +96,6 @@ def _typed(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     packed = np.ascontiguousarray(array)
     if dtype.names is None or packed.dtype == dtype:
         return packed.astype(dtype, copy=False)
+    if packed.shape[-1:] != (dtype.itemsize,):
+        return packed  # of another build or model: its shape will not do
     return packed.view(dtype)[..., 0]

@@ -14,6 +14,7 @@ from mst_abm.engine.state import State, make_state
 from mst_abm.errors import ModelError, RecordError
 from mst_abm.model.compile import CompiledModel
 from mst_abm.model.definition import expected_number
+from mst_abm.records.schema import MAX_PENDING_CELLS
 from mst_abm.runs.timetable import multiples
 from mst_abm.scenario.definition import Scenario
 
@@ -24,8 +25,11 @@ CELL, IDENTITY = 19, 36
 LEFT_OF_COURSES, LEFT_OF_CELLS, LEFT_OF_STATE = 0.02, 0.35, 0.4
 #: Bytes of a record without rows.
 TABLES = 50_000
-#: States in memory while a checkpoint is written: the state itself and the file that is made of it.
-STATES_IN_MEMORY = 2
+#: Bytes of the program with its libraries and compiled kernels, seen with every shipped scenario; compiling the kernels, once for
+#: every build, takes twice that.
+PROGRAM = 240_000_000
+#: Bytes of a vacant site while first cells are placed, of a cell while a snapshot of it is taken, beside those kept until written.
+VACANT, TAKEN = 4, 48
 #: A shard of a campaign takes about a minute: simulated cells times hours, at 5e-8 s each; seen: 6e-8 in a dish of 70 cells, 5e-8 in
 #: one of 19,000, 1.6e-8 in a small patient. Below it the start of a run (0.03 to 0.5 s) is felt, above it a kill.
 SHARD_CELL_HOURS = 1.2e9
@@ -37,16 +41,26 @@ CHECKPOINTS = 3
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes of a run: ``state`` of all replicates, ``record`` at its end, ``checkpoints`` while it goes on."""
+    """Bytes of a run.
+
+    ``state`` of all replicates; ``passing``: the most that is in memory beside it for a moment, while cells are placed, a
+    snapshot is taken or a checkpoint made; ``record`` at its end, ``checkpoints`` while it goes on, on the disc.
+    """
 
     state: int
+    passing: int
     record: int
     checkpoints: int
 
     @property
+    def arrays(self) -> int:
+        """The most that is in memory beside the program."""
+        return self.state + self.passing
+
+    @property
     def memory(self) -> int:
-        """State, and a checkpoint of it in the making."""
-        return self.state * STATES_IN_MEMORY if self.checkpoints else self.state
+        """Peak of a process that does the run on one thread, the program included."""
+        return PROGRAM + self.arrays
 
     @property
     def disc(self) -> int:
@@ -73,9 +87,21 @@ def needs_of(
     cells = sum(initial_cells(scenario, c.name) for c in scenario.model.compartments)
     frames = len(multiples(run.snapshots_every_h, run.until_h)) if run.snapshots_every_h else 0
     each = CELL + IDENTITY * run.records_identity
-    snapshots = frames * min(snapshot_replicates, replicates) * cells * each
+    taken = frames * min(snapshot_replicates, replicates)
+    snapshots = taken * cells * each
+    held = min(snapshots, MAX_PENDING_CELLS * each) + cells * (
+        TAKEN + 2 * IDENTITY * run.records_identity
+    )
+    patches = compiled.geometry.patches
     return Needs(
         state=state,
+        passing=int(
+            max(
+                VACANT * (patches["last"] - patches["first"]).max(initial=0),
+                held if taken else 0,
+                LEFT_OF_STATE * state if run.checkpoint_h else 0,
+            )
+        ),
         record=TABLES + int(LEFT_OF_COURSES * courses + LEFT_OF_CELLS * snapshots),
         checkpoints=int(CHECKPOINTS * LEFT_OF_STATE * state) if run.checkpoint_h else 0,
     )
@@ -88,21 +114,21 @@ def replicates_together(scenario: Scenario, needs: Needs, total: int) -> int:
     """
     cells = sum(initial_cells(scenario, c.name) for c in scenario.model.compartments)
     by_time = SHARD_CELL_HOURS / max(cells * scenario.run.until_h, 1.0)
-    by_memory = MOST_BYTES / max(needs.memory, 1)
+    by_memory = MOST_BYTES / max(needs.arrays, 1)
     return max(1, int(min(by_time, by_memory, MOST_TOGETHER, -(-total // LEAST_SHARDS))))
 
 
 def refuse_memory(needs: Needs) -> None:
-    """Refuse a state, and a checkpoint of it, for which there is no memory.
+    """Refuse a state, and what is made of it now and then, for which there is no memory; the program is there.
 
     Raises
     ------
     ModelError
     """
     have = memory_left()
-    if needs.memory > have:
+    if needs.arrays > have:
         raise ModelError(
-            f"expected {shown_bytes(needs.memory)} of memory for this run, got {shown_bytes(have)}; use a "
+            f"expected {shown_bytes(needs.arrays)} of memory for this run, got {shown_bytes(have)}; use a "
             "smaller scenario or fewer replicates."
         )
 

@@ -16,7 +16,7 @@ from mst_abm.records.copying import Earlier
 from mst_abm.records.reader import open_run
 from mst_abm.records.writer import RunWriter
 from mst_abm.runs.follow_up import Samples
-from mst_abm.runs.freezing import misfits, thaw
+from mst_abm.runs.freezing import thaw, under
 from mst_abm.runs.keeping import COST, Keeper, Signals, batch_of, newest, origin
 from mst_abm.runs.to_file import Progress, Recording, header_of, run_to_file
 from mst_abm.scenario.loading import load_scenario_text
@@ -152,7 +152,7 @@ def continued(
         n_snapshot_cells=facts["n_snapshot_cells"],
         seconds=facts["wall_seconds"],
         statistics=facts["statistics"],
-        memory=_under("record/", checkpoint.arrays),
+        memory=under("record/", checkpoint.arrays),
     )
     return RunWriter(path, header, force=force, earlier=earlier)
 
@@ -167,30 +167,43 @@ def simulation_at(
     RecordError
         If the state does not fit the scenario's tables.
     """
+    sim = fresh_simulation(scenario, recorded, threads=threads)
+    put_at(sim, checkpoint)
+    return sim
+
+
+def fresh_simulation(scenario: Scenario, recorded: Recorded, *, threads: int) -> Simulation:
+    """A simulation at its start, of the bodies of a record."""
     from mst_abm.runs.simulation import Simulation
 
-    sim = Simulation(
+    return Simulation(
         scenario,
         seed=recorded.seed,
         **batch_of(recorded.replicates),
         threads=threads,
     )
-    if wrong := misfits(sim, checkpoint.arrays):
+
+
+def put_at(sim: Simulation, checkpoint: Checkpoint) -> None:
+    """Let a simulation stand where a checkpoint was taken.
+
+    Raises
+    ------
+    RecordError
+        If the state does not fit its tables.
+    """
+    try:
+        thaw(sim, checkpoint.arrays, int(checkpoint.facts["interval"]))
+    except RecordError as misfit:
         raise RecordError(
-            f"{checkpoint.path}: this checkpoint does not fit the scenario ({', '.join(wrong[:3])}); "
-            "go on with the scenario it belongs to."
-        )
-    thaw(sim, checkpoint.arrays, int(checkpoint.facts["interval"]))
+            f"{checkpoint.path}: this checkpoint does not fit the scenario ({misfit}); go on with the "
+            "scenario it belongs to."
+        ) from None
     if sim.tiled is not None:
         n, tries, error = checkpoint.facts["tiled"]
         sim.tiled.work = int(n), float(tries), float(error)
-    return sim
 
 
 def samples_of(checkpoint: Checkpoint) -> Samples:
     """What was read off the run up to a checkpoint."""
-    return Samples.recalled(_under("samples/", checkpoint.arrays))
-
-
-def _under(start: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {n.removeprefix(start): a for n, a in arrays.items() if n.startswith(start)}
+    return Samples.recalled(under("samples/", checkpoint.arrays))

@@ -25,9 +25,8 @@ from mst_abm.runs.shards import DONE, FAILED, state_of, try_again, work_of
 
 SCRIPT, LOGS = "job.sh", "log"
 MARK = "# SLURM job array of an mst_abm campaign"
-#: Bytes of a worker before it holds a cell, and of the process that gives out shards. Seen: 0.29e9, 0.41e9 while
-#: kernels compile; 0.13e9.
-WORKER, PARENT = 0.5e9, 0.2e9
+#: Bytes of the process that gives shards to workers. Seen: 0.13e9.
+PARENT = 0.2e9
 #: Room above the prediction where no memory is asked for.
 SPARE = 1.5
 #: Seconds before the time limit at which a task is told: at least, and the largest share of the limit.
@@ -166,7 +165,7 @@ def needs_of_task(campaign: Campaign, workers: int) -> TaskNeeds:
         states.append(found.state)
         memories.append(found.memory)
     return TaskNeeds(
-        memory=PARENT + workers * (WORKER + max(memories)),
+        memory=PARENT + workers * max(memories),
         warning_s=WARNING_S + int(workers * max(states) / KEPT_PER_S),
     )
 

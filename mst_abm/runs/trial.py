@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mst_abm.clinic.endpoints import endpoints_for
+from mst_abm.clinic.survival import columns_of, require_statistics
+from mst_abm.clinic.targets import OVER_TIME
 from mst_abm.errors import EngineError, Problem, RecordError, ScenarioError, did_you_mean
 from mst_abm.records.reader import open_run
 from mst_abm.runs.failures import read_failed
@@ -24,7 +26,7 @@ from mst_abm.runs.gathering import endpoint_columns
 from mst_abm.runs.keeping import Signals
 from mst_abm.runs.pools import LocalPool, Pool, WorkerLost
 from mst_abm.runs.shards import BUSY, Work, digest_of, make_record, sweep
-from mst_abm.runs.working import STOPPED, worked
+from mst_abm.runs.working import STOPPED, warm, worked
 from mst_abm.scenario import load_scenario
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from mst_abm.scenario.definition import Scenario
     from mst_abm.scenario.trial import Arm, Trial
 
-TABLE = "endpoints.csv"
+TABLE, INDEX = "endpoints.csv", "records.csv"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def run_trial(
     n = trial.patients if patients is None else patients
     chosen = [arm for arm in trial.arms if not arms or arm.name in arms]
     _refuse_unknown_names(trial, chosen)
-    place = Path(folder)
+    place = Path(folder).absolute()  # a worker may have another folder to begin with
     try:
         for arm in chosen:
             (place / arm.name).mkdir(parents=True, exist_ok=True)
@@ -106,7 +108,28 @@ def run_trial(
         for arm in chosen
     }
     write_table(trial, found, place / TABLE)
+    _write_index(files, place)
     return found
+
+
+def records_of(folder: str | os.PathLike[str]) -> dict[str, list[Path]]:
+    """The record of every patient by arm, as the last run of a trial left them."""
+    found: dict[str, list[Path]] = {}
+    with open(Path(folder) / INDEX, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["arm"], []).append(Path(folder) / row["file"])
+    return found
+
+
+def _write_index(files: dict[tuple[str, int], str], folder: Path) -> None:
+    """Whose record is in which file: an arm's folder keeps those of earlier scenarios too."""
+    unfinished = folder / f"{INDEX}.part"
+    with open(unfinished, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["arm", "patient", "file"])
+        for (arm, patient), path in sorted(files.items()):
+            writer.writerow([arm, patient, Path(path).relative_to(folder).as_posix()])
+    unfinished.replace(folder / INDEX)
 
 
 def _refuse_unknown_names(trial: Trial, arms: list[Arm]) -> None:
@@ -122,7 +145,14 @@ def _refuse_unknown_names(trial: Trial, arms: list[Arm]) -> None:
         known += [f"true_{name}" for name in known]
         known += [reading.name for reading in trial.readings if reading.needs <= names]
         for target in trial.targets:
-            if target.arm == arm.name and target.endpoint not in known:
+            if target.arm != arm.name:
+                continue
+            if target.statistic in OVER_TIME:
+                require_statistics()
+                is_known = set(known).issuperset(columns_of(target.endpoint))
+            else:
+                is_known = target.endpoint in known
+            if not is_known:
                 tail = did_you_mean(target.endpoint, known)
                 found.append(f"target {target.name}: '{arm.name}' has no '{target.endpoint}'{tail}")
     for reading in trial.readings if len(arms) == len(trial.arms) else ():
@@ -135,13 +165,14 @@ def _refuse_unknown_names(trial: Trial, arms: list[Arm]) -> None:
 
 def _task(trial: Trial, arm: Arm, patient: int, folder: Path) -> Task:
     overrides = (*arm.overrides, *trial.cohort.overrides(patient))
+    scenario = Path(arm.scenario)
     return Task(
         arm=arm.name,
         patient=patient,
-        scenario=str(arm.scenario),
+        scenario=str(scenario.absolute() if scenario.exists() else scenario),
         overrides=overrides,
         folder=str(folder / arm.name),
-        seed=trial.cohort.seed,
+        seed=trial.cohort.seed if arm.seed is None else arm.seed,
     )
 
 
@@ -152,6 +183,8 @@ def _files(
     progress: Callable[[int, int], None] | None,
 ) -> dict[tuple[str, int], str]:
     """The record of every patient by arm and number, run where it is missing."""
+    if tasks:
+        warm(pool, load_scenario(tasks[0].scenario, overrides=tasks[0].overrides), signals)
     files: dict[tuple[str, int], str] = {}
     odd = []
     for done, ((task,), result) in enumerate(
@@ -171,7 +204,7 @@ def _files(
 def run_task(task: Task) -> str:
     """Run one patient unless his file is there; its path, or that somebody else is at it.
 
-    A patient's random numbers are those of the replicate with his number, in every arm.
+    A patient's random numbers are those of the replicate with his number, in every arm without a seed of its own.
     """
     scenario = load_scenario(task.scenario, overrides=task.overrides)
     path = Path(task.folder, f"patient-{task.patient:05d}-{_content(scenario, task.seed)}.h5")

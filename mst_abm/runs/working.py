@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mst_abm.errors import MstAbmError
 from mst_abm.runs.campaign import Campaign
 from mst_abm.runs.failures import Failed, note_failed, read_failed, sentence_of
 from mst_abm.runs.keeping import Signals
@@ -24,6 +25,10 @@ from mst_abm.runs.shards import (
     try_again,
     work_of,
 )
+from mst_abm.scenario import load_scenario_text
+
+if TYPE_CHECKING:
+    from mst_abm.scenario.definition import Scenario
 
 #: Workers that may die over one call before it is given up.
 ATTEMPTS = 2
@@ -75,12 +80,40 @@ def run_missing(
     total = sum(shard.replicates for shard in wanted)
     done = total - sum(shard.replicates for shard in missing)
     progress(done, total)
-    calls = [(str(campaign.folder), shard.number) for shard in missing]
+    if len(missing) > 1:
+        warm(pool, campaign.scenario(missing[0].point), signals)
+    # a worker may have another folder to begin with
+    calls = [(str(campaign.folder.absolute()), shard.number) for shard in missing]
     for (_, number), result in worked(pool, shard_at_work, calls, signals):
         if isinstance(result, WorkerLost):
             _note_lost(campaign, number, result)
         done += shards[number].replicates
         progress(done, total)
+
+
+def warm(pool: Pool, scenario: Scenario, signals: Signals | None = None) -> None:
+    """Have the kernels compiled by one worker before several need them, once for every build and mode."""
+    from mst_abm.engine.kernel import cache_directory
+
+    mark = cache_directory() / f"warm-{scenario.run.mode}"
+    if pool.width < 2 or mark.exists():
+        return
+    text = (scenario.resolved_text, scenario.name)
+    for _, result in worked(pool, first_interval, [text], signals):
+        if result == DONE:
+            mark.touch()
+
+
+def first_interval(text: str, name: str) -> str:
+    """Run a scenario for one exchange interval and throw it away."""
+    from mst_abm.runs.simulation import Simulation
+
+    try:
+        simulation = Simulation(load_scenario_text(text, name=name))
+        simulation.advance(float(simulation.edges_h[1]))
+    except MstAbmError:
+        return FAILED  # to be told by the run that is recorded
+    return DONE
 
 
 def _note_lost(campaign: Campaign, number: int, error: WorkerLost) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -97,7 +98,16 @@ def read_file(path: Path) -> Node:
     except UnicodeDecodeError:
         message = "expected a scenario in YAML, got a file that is no text in UTF-8; check the name"
         raise ScenarioError([Place(str(path)).problem(message)]) from None
-    return read_text(text, str(path))
+    return _read_once(text, str(path)).copy()
+
+
+@lru_cache(maxsize=16)
+def _read_once(text: str, file: str) -> Node:
+    """The tree of a text, to be copied before it is changed.
+
+    Patients of a trial share their model: reading its YAML takes several times as long as all that is done with it.
+    """
+    return read_text(text, file)
 
 
 def read_text(text: str, file: str, *, place: Place | None = None) -> Node:
