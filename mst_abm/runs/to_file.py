@@ -107,6 +107,7 @@ def run_to_file(
         seed=scenario.run.seed if seed is None else seed,
         replicates=sim.numbers,
         snapshot_replicates=snapshot_replicates,
+        attributes={"left_out": " ".join(map(str, left_out))},
     )
     keeper = Keeper(
         Path(path),
@@ -333,6 +334,7 @@ def header_of(
             "mode": scenario.run.mode,
             "stream_rule": STREAM_RULE,
             "snapshot_replicates": snapshot_replicates,
+            "left_out": "",
             "forked_from": "",
             "n_numbers": n_numbers,
             "n_assumptions": n_assumptions,
