@@ -17,6 +17,7 @@ from mst_abm.clinic.course import Course
 from mst_abm.clinic.response import lost_day, relapse_day
 from mst_abm.errors import ScenarioError
 from mst_abm.records.reader import open_run
+from mst_abm.report.check import check_text
 from mst_abm.runs.simulation import Simulation
 from mst_abm.runs.to_file import run_to_file
 from mst_abm.scenario.definition import Scenario
@@ -261,6 +262,15 @@ def test_as_many_blasts_as_at_the_start_are_a_relapse_only_of_who_was_ill():
     assert np.isnan(relapse_day(course(came_back, start=0.02))[0])
     assert relapse_day(course([0.04, *[0.06] * 5], start=0.02))[0] == 31
     assert relapse_day(course([0.04, 0.7, 0.04], start=0.5))[0] == 31
+
+
+def test_check_says_so():
+    text = check_text(
+        load_scenario_text(PACED.replace("seed: 1", "stop: at death, seed: 1"), name="world")
+    )
+    assert (
+        "10 d, no further than death, seed 1, exchange every 2 h (12 h in quiet stretches)" in text
+    )
 
 
 # ------------------------------------------------------------------ mistakes
