@@ -9,7 +9,7 @@ VERIFY_STAMP := $(VENV)/.installed-verify
 BENCH_STAMP := $(VENV)/.installed-bench
 STATISTICS_STAMP := $(VENV)/.installed-statistics
 
-.PHONY: run test bench verify mutants trial studies lint clean
+.PHONY: run test bench verify mutants trial survival studies lint clean
 
 run: $(STAMP)
 	mkdir -p out
@@ -34,10 +34,15 @@ trial: $(STATISTICS_STAMP)
 	$(BIN)/mst-abm trial configs/trials/one_population.yaml --workers 2 -o out/one_population
 	$(BIN)/mst-abm trial configs/trials/elderly_aml.yaml --workers 2 -o out/elderly_aml
 
+# relapse and survival after years: the second table of docs/calibration.md (an hour on two cores)
+survival: $(STATISTICS_STAMP)
+	$(BIN)/mst-abm trial configs/trials/survival.yaml --workers 2 -o out/survival
+
 # figures of docs/studies.md (half an hour on two cores)
 studies: $(STAMP)
 	$(BIN)/python -m studies.patches --workers 2
 	$(BIN)/python -m studies.host_and_dose --workers 2
+	$(BIN)/python -m studies.quiet
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -20,6 +20,7 @@ from benchmarks import (
     account,
     baseline,
     checkpoints,
+    cluster,
     marrow_day,
     patient,
     peers,
@@ -67,6 +68,7 @@ def quick_parts(mode: str) -> dict[str, Measurement]:
         "recording": lambda: whole.recording(100, 24.0, 3),
         "checkpoints": lambda: checkpoints.checkpoints(checkpoints.QUICK),
         "node": lambda: checkpoints.node(checkpoints.QUICK_NODE),
+        "cluster": lambda: cluster.both(quick=True),
         "start": lambda: whole.starts(3, False, ("--set", "run.until=9 d")),
     }
 
@@ -91,6 +93,7 @@ def full_parts(mode: str) -> dict[str, Measurement]:
         "recording": lambda: whole.recording(100, 120.0, 5),
         "checkpoints": lambda: checkpoints.checkpoints(checkpoints.CASES),
         "node": lambda: checkpoints.node(checkpoints.NODE),
+        "cluster": lambda: cluster.both(quick=False),
         "start": lambda: whole.starts(7, True, ()),
     }
 

@@ -12,6 +12,7 @@ from mst_abm.version import __version__
 
 if TYPE_CHECKING:
     from mst_abm.records.reader import open_run
+    from mst_abm.runs.campaign import open_campaign
     from mst_abm.runs.simulation import Simulation, simulate
     from mst_abm.runs.to_file import run_to_file
     from mst_abm.scenario import load_scenario
@@ -22,12 +23,14 @@ _HOMES = {
     "simulate": "mst_abm.runs.simulation",
     "run_to_file": "mst_abm.runs.to_file",
     "open_run": "mst_abm.records.reader",
+    "open_campaign": "mst_abm.runs.campaign",
 }
 
 __all__ = [
     "Simulation",
     "__version__",
     "load_scenario",
+    "open_campaign",
     "open_run",
     "run_to_file",
     "simulate",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from mst_abm.version import __version__
 
 if TYPE_CHECKING:
     from mst_abm.runs.campaign import Campaign
+    from mst_abm.runs.pools import Pool
     from mst_abm.runs.to_file import Progress
     from mst_abm.scenario.definition import Scenario
 
@@ -139,22 +141,68 @@ def run(
         _draw(path, figure)
 
 
+_again = click.option("--again", is_flag=True, help="Try replicates once more that have failed.")
 _workers = click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 
 
-@main.command()
-@_file
-@click.option("--replicates", type=click.IntRange(1), required=True, help="Of every point.")
-@click.option("--over", "design", type=click.Path(path_type=Path), help="Table of parameter sets.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
-@click.option("--first-replicate", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--per-shard", type=click.IntRange(1), help="Replicates run together into one file.")
-@click.option("--paired", is_flag=True, help="The same random numbers in all points.")
-@_seed
-@_set
-@_checkpoint
-@_workers
-def ensemble(
+#: Names of the options of `_anywhere`.
+WHERE = ("workers", "dask", "slurm", "jobs", "partition", "time_limit", "memory", "more")
+
+
+def _anywhere(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where shards are worked at, handed on as one, for `_pool`."""
+
+    @wraps(command)
+    def packed(**options: Any) -> None:
+        command(where={name: options.pop(name) for name in WHERE}, **options)
+
+    run: Callable[..., None] = packed
+    options = (
+        _workers,
+        click.option(
+            "--dask",
+            metavar="ADDRESS",
+            help="Workers of a Dask cluster: its scheduler, as tcp://node:8786, or the file it wrote.",
+        ),
+        click.option("--slurm", is_flag=True, help="Workers that are jobs of SLURM, by Dask."),
+        click.option("--jobs", type=click.IntRange(1), help="Of SLURM, with --slurm [1]."),
+        click.option("--partition", default="", help="Of the jobs [the site's]."),
+        click.option(
+            "--time", "time_limit", default="", help="Of a job, as 12:00:00 [the site's]."
+        ),
+        click.option("--mem", "memory", default="", help="Of a job, as 4G [2G]."),
+        click.option("--sbatch", "more", multiple=True, help="As --account=NAME. Repeatable."),
+    )
+    for option in reversed(options):
+        run = option(run)
+    return run
+
+
+def _of_a_campaign(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what a campaign is; `_planned` takes them."""
+    options = (
+        _file,
+        click.option("--replicates", type=click.IntRange(1), required=True, help="Of every point."),
+        click.option(
+            "--over", "design", type=click.Path(path_type=Path), help="Table of parameter sets."
+        ),
+        click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME]."),
+        click.option("--first-replicate", type=click.IntRange(0), default=0, show_default=True),
+        click.option(
+            "--per-shard", type=click.IntRange(1), help="Replicates run together into one file."
+        ),
+        click.option("--paired", is_flag=True, help="The same random numbers in all points."),
+        _seed,
+        _set,
+        _checkpoint,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _planned(
+    *,
     file: Path,
     replicates: int,
     design: Path | None,
@@ -165,16 +213,11 @@ def ensemble(
     seed: int | None,
     overrides: tuple[str, ...],
     checkpoint: str | None,
-    workers: int,
-) -> None:
-    """Run many replicates of one scenario, or of each of many parameter sets, into one folder.
-
-    Run again, it does only what is missing.
-    """
+) -> Campaign:
     from mst_abm.runs.campaign import plan_campaign
     from mst_abm.scenario.design import load_design
 
-    campaign = plan_campaign(
+    return plan_campaign(
         file,
         output or Path(file.stem),
         replicates=replicates,
@@ -182,17 +225,76 @@ def ensemble(
         overrides=(*overrides, *_every(checkpoint)),
         seed=seed,
         first_replicate=first_replicate,
-        per_shard=per_shard or 1,
+        per_shard=per_shard,
         is_paired=paired,
     )
-    _work(campaign, range(len(campaign.shards)), workers)
+
+
+@main.command()
+@_of_a_campaign
+@_anywhere
+@_again
+def ensemble(again: bool, where: dict[str, Any], **plan: Any) -> None:
+    """Run many replicates of one scenario, or of each of many parameter sets, into one folder.
+
+    Run again, it does only what is missing.
+    """
+    campaign = _planned(**plan)
+    _work(campaign, range(len(campaign.shards)), again, **where)
+    _told(campaign)
+    _collect(campaign.folder)
+
+
+@main.command()
+@_of_a_campaign
+@click.option("--array", required=True, metavar="N[%M]", help="Tasks, as 20; 20%5: five at once.")
+@click.option("--time", default="", help="Time limit of a task, as 12:00:00 [the site's].")
+@click.option("--mem", "memory", default="", help="Memory of a task, as 2G [predicted].")
+@click.option("--partition", default="", help="[the site's]")
+@_workers
+@click.option(
+    "--requeue",
+    "requeues",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="Times a task may start again when its time is up.",
+)
+@click.option("--sbatch", "more", multiple=True, help="As --account=NAME. Repeatable.")
+@click.option("--dry-run", is_flag=True, help="Print the script, write nothing.")
+@click.option("--submit", "submits", is_flag=True, help="Submit the tasks that are missing.")
+@click.option("--force", is_flag=True, help="Replace a script that was edited.")
+def slurm(dry_run: bool, submits: bool, force: bool, **options: Any) -> None:
+    """Plan a campaign as `ensemble` does, and write the script of a SLURM job array that runs it.
+
+    The script, job.sh in the folder, can be read, edited and submitted by hand.
+    """
+    from dataclasses import fields
+    from tempfile import TemporaryDirectory
+
+    from mst_abm.runs.slurm import Request, script_text, submit, write_script
+
+    asked = Request(**{field.name: options.pop(field.name) for field in fields(Request)})
+    folder = options.pop("output") or Path(options["file"].stem)
+    if dry_run:
+        with TemporaryDirectory() as elsewhere:
+            campaign = _planned(output=Path(elsewhere), **options)
+            click.echo(script_text(campaign, asked, folder), nl=False)
+        return
+    campaign = _planned(output=folder, **options)
+    path = write_script(folder, script_text(campaign, asked, folder), force=force)
+    click.echo(f"script: {path}")
+    if submits:
+        job, tasks = submit(campaign, path, asked)
+        click.echo(f"job: {job} ({tasks} tasks)")
 
 
 @main.command()
 @_folder
 @click.option("--shard", "shards", type=click.IntRange(0), multiple=True, help="Repeatable [all].")
-@_workers
-def work(folder: Path, shards: tuple[int, ...], workers: int) -> None:
+@_anywhere
+@_again
+def work(folder: Path, shards: tuple[int, ...], again: bool, where: dict[str, Any]) -> None:
     """Do shards of a campaign that are missing: what a task of a cluster calls, or a person on a node."""
     from mst_abm.runs.campaign import open_campaign
 
@@ -203,27 +305,94 @@ def work(folder: Path, shards: tuple[int, ...], workers: int) -> None:
             raise click.BadParameter(
                 f"expected a number from 0 to {n - 1}, got {number}", param_hint="--shard"
             )
-    _work(campaign, shards or range(n), workers)
+    _work(campaign, shards or range(n), again, **where)
+    if not shards:  # else one of many: all of them would read every record
+        _told(campaign)
 
 
-def _work(campaign: Campaign, numbers: Sequence[int], workers: int) -> None:
-    """Work at shards; in this process where one worker is enough."""
+@main.command()
+@_folder
+def status(folder: Path) -> None:
+    """Tell what is done of a campaign, what is running, what failed and what is missing."""
+    from mst_abm.runs.campaign import open_campaign
+
+    _told(open_campaign(folder))
+
+
+@main.command()
+@_folder
+def collect(folder: Path) -> None:
+    """Gather the endpoints of a campaign into one table, endpoints.csv and endpoints.parquet."""
+    _collect(folder)
+
+
+def _told(campaign: Campaign) -> None:
+    from mst_abm.report.campaign import status_text
+    from mst_abm.runs.gathering import status_of
+    from mst_abm.runs.slurm import in_queue
+
+    click.echo(status_text(campaign, status_of(campaign), in_queue(campaign.folder)), nl=False)
+
+
+def _collect(folder: Path) -> None:
+    from mst_abm.report.campaign import gathered_text
+    from mst_abm.runs.gathering import gather, write_tables
+
+    gathered = gather(folder)
+    paths, missing = write_tables(folder, gathered)
+    click.echo(gathered_text(gathered), nl=False)
+    for path in paths:
+        click.echo(f"table: {path}")
+    if missing:
+        click.echo(missing, err=True)
+
+
+def _work(campaign: Campaign, numbers: Sequence[int], again: bool, **where: Any) -> None:
+    """Work at shards, wherever that is wanted, and say how to go on after an interruption."""
     from mst_abm.runs.keeping import Signals
-    from mst_abm.runs.pools import LocalPool
-    from mst_abm.runs.shards import is_done
-    from mst_abm.runs.working import at_work, worked
+    from mst_abm.runs.working import run_missing
 
-    shards = campaign.shards
-    missing = [number for number in numbers if not is_done(campaign, shards[number])]
-    with _Count(campaign.name, "replicate") as progress, Signals() as signals:
-        total = sum(shards[number].replicates for number in numbers)
-        done = total - sum(shards[number].replicates for number in missing)
-        progress(done, total)
-        with LocalPool(workers) as pool:
-            calls = [(str(campaign.folder), number) for number in missing]
-            for (_, number), _ in worked(pool, at_work, calls, signals):
-                done += shards[number].replicates
-                progress(done, total)
+    try:
+        with (
+            _Count(campaign.name, "replicate") as progress,
+            Signals() as signals,
+            _pool(campaign.folder / "log", **where) as pool,
+        ):
+            run_missing(
+                campaign, pool, numbers=numbers, again=again, signals=signals, progress=progress
+            )
+    except KeyboardInterrupt:
+        click.echo(f"Go on with: mst-abm work {campaign.folder}", err=True)
+        raise
+
+
+def _pool(
+    logs: Path, *, workers: int, dask: str | None, slurm: bool, jobs: int | None, **of_a_job: Any
+) -> AbstractContextManager[Pool]:
+    """Processes of this computer, or workers of a cluster; ``logs``: a folder for what jobs print."""
+    if slurm and dask is not None:
+        raise click.UsageError("--slurm starts a Dask cluster of its own; leave out --dask.")
+    if not slurm and (jobs is not None or any(of_a_job.values())):
+        raise click.UsageError("--jobs, --partition, --time, --mem and --sbatch go with --slurm.")
+    if slurm:
+        from mst_abm.runs.dask_pool import slurm_pool
+        from mst_abm.runs.slurm import Request
+
+        Request(  # refuses what sbatch would not understand
+            array=str(jobs or 1),
+            time=of_a_job["time_limit"],
+            memory=of_a_job["memory"],
+            partition=of_a_job["partition"],
+            more=of_a_job["more"],
+        )
+        return slurm_pool(jobs=jobs or 1, logs=logs, **of_a_job)
+    if dask is not None:
+        from mst_abm.runs.dask_pool import DaskPool
+
+        return DaskPool(dask)
+    from mst_abm.runs.pools import LocalPool
+
+    return LocalPool(workers)
 
 
 @main.command()
@@ -324,19 +493,19 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
 @click.option("--patients", type=click.IntRange(1), help="How many, instead of the trial's.")
 @click.option("--arm", "arms", multiple=True, help="Only this arm. Repeatable.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
     "--replicates-needed", "wanted", multiple=True, metavar="ENDPOINT=HALF",
     help="Say how many patients, or how large a patch, an interval of this half-width needs: "
     "remission=0.1, neutrophil_recovery='1 d'. Repeatable.",
 )  # fmt: skip
+@_anywhere
 def trial(
     file: Path,
     output: Path | None,
     patients: int | None,
     arms: tuple[str, ...],
-    workers: int,
     wanted: tuple[str, ...],
+    where: dict[str, Any],
 ) -> None:
     """Send the same virtual patients through every arm and compare with what was observed.
 
@@ -344,6 +513,7 @@ def trial(
     tests.csv with intervals) and figures. Run again, it does only what is missing.
     """
     from mst_abm.report.targets import targets_text
+    from mst_abm.runs.keeping import Signals
     from mst_abm.runs.trial import TABLE, run_trial
     from mst_abm.scenario.trial import load_trial
 
@@ -356,9 +526,19 @@ def trial(
             )
     widths = dict(_half_width(text) for text in wanted)
     folder = output or Path(plan.name)
-    with _Count(plan.name, "patient") as progress:
+    with (
+        _Count(plan.name, "patient") as progress,
+        Signals() as signals,
+        _pool(folder / "log", **where) as pool,
+    ):
         found = run_trial(
-            plan, folder, patients=patients, arms=arms, workers=workers, progress=progress
+            plan,
+            folder,
+            patients=patients,
+            arms=arms,
+            pool=pool,
+            signals=signals,
+            progress=progress,
         )
     click.echo(targets_text(plan, found), nl=False)
     click.echo(f"table: {folder / TABLE}")

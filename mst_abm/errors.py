@@ -53,6 +53,14 @@ class EngineError(MstAbmError, RuntimeError):
     """The engine stopped: a status of a kernel, as a sentence."""
 
 
+class ClusterError(MstAbmError, RuntimeError):
+    """Workers elsewhere that cannot be had, are lost, or are not what they should be."""
+
+
+class SlurmError(MstAbmError, RuntimeError):
+    """A job that SLURM would not understand, or refuses."""
+
+
 class RecordError(MstAbmError, RuntimeError):
     """A record file that cannot be written or read."""
 

@@ -13,6 +13,7 @@ from benchmarks import (
     attempts,
     baseline,
     checkpoints,
+    cluster,
     marrow_day,
     peers,
     plain_c,
@@ -253,6 +254,14 @@ def test_a_large_state_is_stopped_and_gone_on_with(tmp_path):
     assert checkpoints.resumed(tmp_path / "run.h5")["resume"] > 0
     ten_off = row | {"predicted": 200, "peak": 220, "resume peak": 180}
     assert checkpoints.memory_of(case, ten_off).ratio == pytest.approx(0.5)
+
+
+def test_a_pool_is_measured():
+    pytest.importorskip("psutil", reason="the extra 'cluster' is not installed")
+    from mst_abm.runs.pools import LocalPool
+
+    (seen,) = cluster.measure(LocalPool(1), days=1.0, replicates=2, rounds=1)
+    assert len(seen) == 2 and min(seen) > 0
 
 
 def test_two_threads_must_end_in_the_same_bits(monkeypatch):

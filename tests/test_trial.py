@@ -19,6 +19,7 @@ from mst_abm.clinic.readings import Reading
 from mst_abm.clinic.targets import Target, compare
 from mst_abm.errors import ModelError, RecordError, ScenarioError
 from mst_abm.report.targets import comparisons
+from mst_abm.runs.locks import owner_of
 from mst_abm.runs.trial import TABLE, _until_death, run_trial
 from mst_abm.scenario import load_scenario
 from mst_abm.scenario.trial import load_trial
@@ -300,7 +301,9 @@ def test_killed_a_trial_leaves_no_process_and_goes_on_where_it_was(dish):
         assert parent.poll() is None
         time.sleep(0.1)
     (part,) = (dish / "out").rglob("*.part")
-    worker = int(part.name.split(".")[-2])
+    owner = owner_of(part.with_suffix(""))
+    assert owner is not None
+    worker = owner.pid
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +90,42 @@ def _rows(dataset: h5py.Dataset, n: int) -> Iterator[object]:
     step = max(dataset.chunks[0] if dataset.chunks else ROWS, 1)
     for first in range(0, n, step):
         yield dataset[first : first + step]
+
+
+def replicate_digests(path: Path) -> dict[int, str]:
+    """SHA-256 of everything a record holds of each replicate, by number; the same however many are in the file.
+
+    Time courses, endpoints, laboratory series, decisions and snapshots; nothing of the whole batch.
+    """
+    with open_file(path) as file:
+        numbers = [int(number) for number in file["replicate"][:]]
+        digests = {number: hashlib.sha256() for number in numbers}
+        for name, dataset in _datasets(file):
+            if name != "replicate" and _dims(name)[:1] == ("replicate",):
+                for number, values in zip(numbers, dataset[:], strict=True):
+                    digests[number].update(name.encode() + np.ascontiguousarray(values).tobytes())
+        for number, content in _of_replicates(file):
+            digests[number].update(content)
+    return {number: digest.hexdigest() for number, digest in digests.items()}
+
+
+def _of_replicates(file: h5py.File) -> Iterator[tuple[int, bytes]]:
+    """Decisions and snapshots, each with the number of its replicate, in the order of the file."""
+    if "decisions" in file:
+        group = file["decisions"]
+        rows = [group[name][:] for name in ("decision_time", "decision_reaction", "seen")]
+        for i, number in enumerate(group["decision_replicate"][:]):
+            yield int(number), b"".join(column[i].tobytes() for column in rows)
+    if "snapshots" not in file:
+        return
+    cells = [name for name, _ in _datasets(file) if _dims(name) == ("cell",)]
+    fields = [name for name, _ in _datasets(file) if _dims(name)[:1] == ("frame",)]
+    fields = [name for name in fields if name.startswith("fields/")]
+    for i in range(int(file["n_snapshots"][()])):
+        number, start, size = (
+            int(file[f"snapshots/frame_{name}"][i]) for name in ("replicate", "start", "size")
+        )
+        for name in sorted(cells):
+            yield number, name.encode() + file[name][start : start + size].tobytes()
+        for name in sorted(fields):
+            yield number, name.encode() + file[name][i].tobytes()

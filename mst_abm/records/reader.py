@@ -453,7 +453,7 @@ class Run:
 
     def to_pandas(self, compartment: str) -> pandas.DataFrame:
         """Counts of one compartment as a tidy table: replicate, time_h, species, count."""
-        pandas = _optional("pandas")
+        pandas = optional("pandas")
         counts = self.counts(compartment)
         index = pandas.MultiIndex.from_product(
             [self.replicates, self.times_h, self.species["species"]],
@@ -463,8 +463,8 @@ class Run:
 
     def to_xarray(self, group: str = "counts") -> xarray.Dataset:
         """One group as an xarray dataset, in memory, cut at the last committed record."""
-        xarray = _optional("xarray")
-        _optional("h5netcdf")
+        xarray = optional("xarray")
+        optional("h5netcdf")
         with xarray.open_dataset(self.path, engine="h5netcdf", group=group) as dataset:
             committed = {"time": self.n_records, "frame": self.n_snapshots}
             cut = {d: slice(n) for d, n in committed.items() if d in dataset.dims}
@@ -560,7 +560,8 @@ def open_file(path: Path) -> h5py.File:
         ) from error
 
 
-def _optional(package: str) -> Any:
+def optional(package: str) -> Any:
+    """A library that is not needed to run anything; RecordError says how to install it."""
     from importlib import import_module
 
     try:

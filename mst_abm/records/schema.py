@@ -164,6 +164,7 @@ ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("git_commit", "commit of the source tree, empty if installed from a package"),
     ("host", "name of the computer"),
     ("snapshot_replicates", "snapshots are taken of the first so many"),
+    ("left_out", "numbers of replicates that were asked for and failed, empty if none did"),
     ("forked_from", "record and day this one was branched off from, empty if it was not"),
     ("threads", "threads the run was allowed"),
     ("mode", "exact or tiled"),

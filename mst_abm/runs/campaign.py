@@ -11,7 +11,7 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mst_abm.errors import Problem, RecordError, ScenarioError
-from mst_abm.scenario import load_scenario, load_scenario_text
+from mst_abm.model.compile import compile_model
+from mst_abm.runs.failures import write_whole
+from mst_abm.runs.needs import needs_of, replicates_together
+from mst_abm.runs.tiled import tile_side
+from mst_abm.scenario import load_scenario_text, scenario_loader
 from mst_abm.version import __version__
 
 if TYPE_CHECKING:
+    import pandas
+
     from mst_abm.scenario.definition import Scenario
     from mst_abm.scenario.design import DesignPoint
 
@@ -92,6 +98,28 @@ class Campaign:
         """Where it says which replicates of a shard failed, if any did."""
         return self.folder / "failed" / f"{shard.name}.json"
 
+    @property
+    def endpoints(self) -> pandas.DataFrame:
+        """One row per replicate that is done: point, replicate, seed, values of the design, endpoints.
+
+        Raises
+        ------
+        RecordError
+            If nothing is done yet, or pandas is not there.
+        """
+        from mst_abm.records.reader import optional
+        from mst_abm.runs.gathering import gather
+
+        return optional("pandas").DataFrame(gather(self.folder).columns)
+
+    def refuse_other_version(self) -> None:
+        """RecordError if runs of this version would be mixed with those of another."""
+        if self.version != __version__:
+            raise RecordError(
+                f"{self.folder}: this campaign is of mst_abm {self.version}, this is {__version__}; go on with "
+                "that version, or plan it again in another folder."
+            )
+
     def scenario(self, point: int) -> Scenario:
         """The scenario of a point, as it was when the campaign was planned."""
         return _scenario(self.folder, self.points[point].scenario, self.name)
@@ -127,7 +155,7 @@ def plan_campaign(
     overrides: Sequence[str] = (),
     seed: int | None = None,
     first_replicate: int = 0,
-    per_shard: int = 1,
+    per_shard: int | None = None,
     is_paired: bool = False,
 ) -> Campaign:
     """Plan a campaign in a folder; the one that is planned there already if it is the same.
@@ -137,7 +165,7 @@ def plan_campaign(
     design : points (`load_design`); one point without values where empty
     overrides : ``NAME=VALUE`` texts that hold for all points
     seed : root of all seeds; the scenario's own where None
-    per_shard : replicates in a shard
+    per_shard : replicates in a shard; about a minute's worth where None
     is_paired : all points have the same random numbers
 
     Raises
@@ -147,35 +175,30 @@ def plan_campaign(
     RecordError
         If the folder cannot be used, holds another campaign, or two runs would share a stream.
     """
-    place = Path(folder)
-    base = load_scenario(Path(path), overrides=overrides)
+    load = scenario_loader(Path(path))
+    base = load(overrides)
     root = base.run.seed if seed is None else seed
-    rows = design or (None,)
-    texts, points = {}, []
-    for i, row in enumerate(rows):
-        scenario = base if row is None else _loaded(Path(path), overrides, row)
+    scenarios = _of_points(load, overrides, design) if design else [base]
+    seeds = [row.seed for row in design] or [root]
+    if is_paired and (odd := next((row for row in design if row.seed is not None), None)):
+        message = "a seed of its own and --paired contradict each other; drop one of them"
+        raise ScenarioError([odd.place.problem(message)])
+    texts: dict[str, str] = {}
+    points = []
+    for i, (scenario, own) in enumerate(zip(scenarios, seeds, strict=True)):
         digest = hashlib.sha256(scenario.resolved_text.encode()).hexdigest()
         texts[digest] = scenario.resolved_text
-        own = None if row is None else row.seed
-        if own is not None and is_paired:
-            raise ScenarioError(
-                [
-                    row.place.problem(
-                        "a column of seeds and --paired contradict each other; drop one"
-                    )
-                ]
-            )
-        stream = own if own is not None else seed_of(root, i, is_paired or row is None)
-        points.append(Point(dict(row.values) if row is not None else {}, stream, digest))
+        stream = seed_of(root, i, is_paired) if own is None else own
+        points.append(Point(dict(design[i].values) if design else {}, stream, digest))
     campaign = Campaign(
-        folder=place,
+        folder=Path(folder),
         name=base.name,
         source=str(path),
         points=tuple(points),
         seed=root,
         replicates=replicates,
         first_replicate=first_replicate,
-        per_shard=per_shard,
+        per_shard=per_shard or _together(base, replicates * len(points)),
         is_paired=is_paired,
     )
     refuse_shared_streams(campaign)
@@ -183,23 +206,36 @@ def plan_campaign(
     return campaign
 
 
-def _loaded(path: Path, overrides: Sequence[str], row: DesignPoint) -> Scenario:
-    """The scenario of a point; mistakes of its values are said to stand in the design."""
-    try:
-        return load_scenario(path, overrides=(*overrides, *row.overrides))
-    except ScenarioError as error:
-        ours = {f"--set {text}" for text in row.overrides}
-        raise ScenarioError(
-            [
-                Problem(*row.place, problem.message) if problem.file in ours else problem
-                for problem in error.problems
-            ]
-        ) from None
+def _together(scenario: Scenario, total: int) -> int:
+    """Replicates of a shard, if nobody says."""
+    compiled = compile_model(scenario.model, scenario.entering, tile_side(scenario.run))
+    return replicates_together(scenario, needs_of(scenario, compiled), total)
 
 
-def seed_of(root: int, point: int, is_root: bool) -> int:
-    """The seed of a point, derived from the root by its number alone; the root itself if so wished."""
-    if is_root:
+def _of_points(
+    load: Callable[[Sequence[str]], Scenario],
+    overrides: Sequence[str],
+    design: Sequence[DesignPoint],
+) -> list[Scenario]:
+    """The scenario of every point; mistakes of values are said to stand in the design, each once."""
+    found, problems = [], dict[str, Problem]()
+    for row in design:
+        try:
+            found.append(load((*overrides, *row.overrides)))
+        except ScenarioError as error:
+            ours = {f"--set {text}" for text in row.overrides}
+            for problem in error.problems:
+                place = row.place if problem.file in ours else problem
+                odd = Problem(place.file, place.line, place.column, problem.message)
+                problems.setdefault(odd.message, odd)
+    if problems:
+        raise ScenarioError(list(problems.values()))
+    return found
+
+
+def seed_of(root: int, point: int, is_paired: bool) -> int:
+    """The seed of a point, derived from the root by its number alone; the root itself where points are paired."""
+    if is_paired:
         return root
     return int(np.random.SeedSequence(root, spawn_key=(point,)).generate_state(1, np.uint64)[0])
 
@@ -231,6 +267,7 @@ def _settle(campaign: Campaign, texts: Mapping[str, str]) -> None:
     path = campaign.folder / FILE
     if path.exists():
         present = open_campaign(campaign.folder)
+        present.refuse_other_version()
         if odd := _differences(present, campaign):
             raise RecordError(
                 f"{campaign.folder}: holds a campaign that differs in {', '.join(odd)}; choose another folder "
@@ -301,13 +338,3 @@ def open_campaign(folder: str | os.PathLike[str]) -> Campaign:
             "campaign again, shards that are done are kept."
         ) from None
     return campaign
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or not there, whatever happens."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

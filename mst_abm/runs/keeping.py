@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -36,31 +36,56 @@ FIRST = 0.1
 class Signals:
     """Signals of a batch system, noted down and obeyed on the next edge of the run.
 
-    SIGTERM and SIGINT ask for a checkpoint and the end, SIGUSR1 for a checkpoint alone. A second SIGINT or
-    SIGTERM interrupts at once. Only the main thread may listen; elsewhere nothing is heard.
+    SIGTERM and SIGINT ask for a checkpoint and the end, SIGUSR1 for a checkpoint alone. A second SIGINT
+    interrupts at once; a second SIGTERM is the first one heard again, from a batch system and from the script
+    it runs. Only the main thread hears what the system sends; another one hears what it is told (`tell`), and
+    what an outer block has been told.
     """
 
     STOPPING = (signal.SIGTERM, signal.SIGINT)
+    _in_threads: ClassVar[dict[int, Signals]] = {}
 
     def __init__(self) -> None:
         self.stops = False
         self.keeps = False
         self._before: dict[int, Any] = {}
+        self._outer: Signals | None = None
+
+    @classmethod
+    def tell(cls, thread: int, number: int) -> None:
+        """Let a thread that is not the main one hear a signal, if it listens."""
+        found = cls._in_threads.get(thread)
+        if found is not None and not found.stops:
+            found._hear(number, None)
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (*self.STOPPING, signal.SIGUSR1):
                 self._before[number] = signal.signal(number, self._hear)
+            return self
+        thread = threading.get_ident()
+        self._outer = self._in_threads.get(thread)
+        self._in_threads[thread] = self
+        if self._outer is not None:
+            self.stops = self.stops or self._outer.stops
+            self.keeps = self.keeps or self._outer.keeps
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        thread = threading.get_ident()
+        if self._in_threads.get(thread) is self:
+            del self._in_threads[thread]
+            if self._outer is not None:
+                self._in_threads[thread] = self._outer
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         if number in self.STOPPING:
-            if self.stops:
+            if self.stops and number == signal.SIGINT:
                 raise KeyboardInterrupt
+            if self.stops:
+                return
             self.stops = True
         self.keeps = True
 

@@ -30,6 +30,11 @@ TABLES = 50_000
 PROGRAM = 240_000_000
 #: Bytes of a vacant site while first cells are placed, of a cell while a snapshot of it is taken, beside those kept until written.
 VACANT, TAKEN = 4, 48
+#: A shard of a campaign takes about a minute: simulated cells times hours, at 5e-8 s each; seen: 6e-8 in a dish of 70 cells, 5e-8 in
+#: one of 19,000, 1.6e-8 in a small patient. Below it the start of a run (0.03 to 0.5 s) is felt, above it a kill.
+SHARD_CELL_HOURS = 1.2e9
+#: Replicates of a shard at most, bytes of them at most, and shards of a campaign at least.
+MOST_TOGETHER, MOST_BYTES, LEAST_SHARDS = 1000, 1 << 29, 8
 #: Checkpoints on the disc: two are kept while a third is written.
 CHECKPOINTS = 3
 
@@ -100,6 +105,17 @@ def needs_of(
         record=TABLES + int(LEFT_OF_COURSES * courses + LEFT_OF_CELLS * snapshots),
         checkpoints=int(CHECKPOINTS * LEFT_OF_STATE * state) if run.checkpoint_h else 0,
     )
+
+
+def replicates_together(scenario: Scenario, needs: Needs, total: int) -> int:
+    """How many replicates of a campaign of ``total`` run in one shard; hangs on nothing but the campaign.
+
+    ``needs``: of one replicate.
+    """
+    cells = sum(initial_cells(scenario, c.name) for c in scenario.model.compartments)
+    by_time = SHARD_CELL_HOURS / max(cells * scenario.run.until_h, 1.0)
+    by_memory = MOST_BYTES / max(needs.arrays, 1)
+    return max(1, int(min(by_time, by_memory, MOST_TOGETHER, -(-total // LEAST_SHARDS))))
 
 
 def refuse_memory(needs: Needs) -> None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from typing import Any, Protocol, Self
 
@@ -51,8 +52,11 @@ class LocalPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for executor in self._all:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            # who could leave a checkpoint has done so; what follows must not be waited for
+            self.pass_on(signal.SIGKILL)
+        for executor in list(self._all):
             executor.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
@@ -79,10 +83,11 @@ class LocalPool:
 
     def pass_on(self, number: int) -> None:
         """Send a signal to every worker."""
-        for executor in self._all:
-            for process in list((executor._processes or {}).values()):
-                if process.pid is not None and process.is_alive():
-                    os.kill(process.pid, number)
+        for executor in list(self._all):
+            # the executor has no public way to its one process
+            for pid in list(executor._processes or ()):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def _hired(self) -> ProcessPoolExecutor:
         executor = ProcessPoolExecutor(1, get_context("spawn"), begin_work)

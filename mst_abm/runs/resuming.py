@@ -41,6 +41,7 @@ class Recorded:
     snapshot_replicates: int
     n_records: int
     forked_from: str
+    left_out: str
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def read_recorded(path: str | os.PathLike[str]) -> Recorded:
             snapshot_replicates=int(attributes.get("snapshot_replicates", 1)),
             n_records=run.n_records,
             forked_from=str(attributes.get("forked_from", "")),
+            left_out=str(attributes.get("left_out", "")),
         )
 
 
@@ -140,7 +142,7 @@ def continued(
         seed=recorded.seed,
         replicates=recorded.replicates,
         snapshot_replicates=recorded.snapshot_replicates,
-        attributes=attributes,
+        attributes={"left_out": recorded.left_out, **attributes},
     )
     facts = checkpoint.facts
     earlier = Earlier(

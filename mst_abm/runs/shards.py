@@ -6,92 +6,153 @@ Whoever comes next goes on from what was left; who comes meanwhile is told that 
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mst_abm.errors import RecordError
+from mst_abm.errors import RecordError, ScenarioError
 from mst_abm.records.checkpoint import checkpoint_paths, remove_checkpoints
-from mst_abm.records.reader import open_run
-from mst_abm.runs.campaign import Campaign, Shard, open_campaign
+from mst_abm.records.reader import Run, open_run
+from mst_abm.runs.campaign import FILE, Campaign, Shard, open_campaign
+from mst_abm.runs.failures import NONE, Failed, note_failed, read_failed, sentence_of
 from mst_abm.runs.keeping import Signals
 from mst_abm.runs.locks import Lock
-from mst_abm.runs.resuming import read_recorded, resume
+from mst_abm.runs.resuming import Notice, read_recorded, resume
 from mst_abm.runs.to_file import run_to_file
+from mst_abm.version import __version__
 
 if TYPE_CHECKING:
     from mst_abm.scenario.definition import Scenario
 
-DONE, FAILED, BUSY = "done", "failed", "busy"
+#: What became of a record: there; given up; another process is at it; not there. STRANGE: another file
+#: stands under its name.
+DONE, FAILED, BUSY, MISSING, STRANGE = "done", "failed", "busy", "missing", "strange"
+#: Of the disc and the files, not of a replicate.
+NOT_ITS_FAULT = (RecordError, ScenarioError, OSError)
 
 
 @dataclass(frozen=True)
 class Work:
-    """A record that is wanted: where, and of which run."""
+    """A record that is wanted: where, of which run, and where it is noted which replicates failed.
+
+    ``scenario``: SHA-256 of the resolved text.
+    """
 
     path: Path
+    failure: Path
+    scenario: str
     seed: int
     first_replicate: int
     replicates: int
-    snapshot_replicates: int
+    snapshot_replicates: int = 0
 
     @property
     def part(self) -> Path:
         """Its name until it is complete."""
-        return part_of(self.path)
+        return self.path.with_name(f"{self.path.name}.part")
 
-
-def part_of(record: Path) -> Path:
-    """The name of a record until it is complete."""
-    return record.with_name(f"{record.name}.part")
+    @property
+    def numbers(self) -> set[int]:
+        """Numbers of its replicates."""
+        return set(range(self.first_replicate, self.first_replicate + self.replicates))
 
 
 def run_shard(
-    folder: str | os.PathLike[str], number: int, *, signals: Signals | None = None
+    folder: str | os.PathLike[str],
+    number: int,
+    *,
+    signals: Signals | None = None,
+    notice: Notice = warnings.warn,
 ) -> str:
-    """Run a shard of a campaign unless it is done; ``DONE``, or ``BUSY`` where another process is at it.
+    """Run a shard of a campaign unless it is there: ``DONE``, ``FAILED`` (all of it) or ``BUSY``.
 
     ``signals``: listened to, see `Signals`; one that asks for the end leaves a checkpoint and raises
-    KeyboardInterrupt.
+    KeyboardInterrupt. ``notice`` is told from where a part goes on, and of a strange file.
 
     Raises
     ------
     RecordError
-        If the campaign cannot be read or the record not be written.
+        If the campaign cannot be read or is of another version, or the record cannot be written.
     """
-    campaign = _campaign(Path(folder))
+    place = Path(folder)
+    campaign = _campaign(place, (place / FILE).stat().st_mtime_ns if (place / FILE).exists() else 0)
+    campaign.refuse_other_version()
     shard = campaign.shards[number]
-    if is_done(campaign, shard):
-        return DONE
-    work = Work(
+    return make_record(
+        work_of(campaign, shard),
+        lambda: campaign.scenario(shard.point),
+        signals=signals,
+        notice=notice,
+    )
+
+
+@lru_cache(maxsize=1)
+def _campaign(folder: Path, _changed: int) -> Campaign:
+    """The plan of a folder, read once."""
+    return open_campaign(folder)
+
+
+def work_of(campaign: Campaign, shard: Shard) -> Work:
+    """The record of a shard."""
+    return Work(
         campaign.record(shard),
+        campaign.failure(shard),
+        campaign.points[shard.point].scenario,
         shard.seed,
         shard.first_replicate,
         shard.replicates,
         # as many snapshots of a point however it is cut into shards
         snapshot_replicates=int(shard.first_replicate == campaign.first_replicate),
     )
-    return make_record(work, lambda: campaign.scenario(shard.point), signals=signals)
 
 
-def is_done(campaign: Campaign, shard: Shard) -> bool:
-    """Whether the record of a shard is there."""
-    return campaign.record(shard).exists()
+def digest_of(scenario: Scenario) -> str:
+    """SHA-256 of a scenario's resolved text."""
+    return hashlib.sha256(scenario.resolved_text.encode()).hexdigest()
 
 
-@lru_cache(maxsize=1)
-def _campaign(folder: Path) -> Campaign:
-    return open_campaign(folder)
+def state_of(work: Work) -> str:
+    """``DONE``, ``FAILED`` (all of it), ``MISSING`` or ``STRANGE``, from the files."""
+    failed = read_failed(work.failure)
+    if not work.path.exists():
+        return FAILED if work.numbers <= failed.replicates.keys() else MISSING
+    try:
+        with open_run(work.path) as run:
+            return _state_of(work, run, failed)
+    except (RecordError, OSError, KeyError):
+        return STRANGE
+
+
+def _state_of(work: Work, run: Run, failed: Failed) -> str:
+    attributes, numbers = run.attributes, set(map(int, run.replicates))
+    text = hashlib.sha256(run.scenario_text.encode()).hexdigest()
+    is_of_it = int(attributes["seed"]) == work.seed and text == work.scenario
+    if run.status != "complete" or not is_of_it or not numbers <= work.numbers:
+        return STRANGE
+    is_current = str(attributes.get("mst_abm")) == __version__
+    return DONE if is_current and work.numbers <= numbers | failed.replicates.keys() else MISSING
 
 
 def make_record(
-    work: Work, scenario: Callable[[], Scenario], *, signals: Signals | None = None
+    work: Work,
+    scenario: Callable[[], Scenario],
+    *,
+    signals: Signals | None = None,
+    notice: Notice = warnings.warn,
 ) -> str:
-    """Make a record that is not there yet, or go on with what was left of it."""
+    """Make a record that is not there yet, or go on with what was left of it; what became of it.
+
+    A file that is no record of this run is set aside. Replicates that fail are run again alone, and
+    left out if they fail again.
+    """
+    if (state := state_of(work)) in (DONE, FAILED):
+        return state
     signals = Signals() if signals is None else signals
 
     def stop() -> None:
@@ -100,39 +161,90 @@ def make_record(
     with Lock(work.path, lost=stop) as lock:
         if not lock.taken:
             return BUSY
-        if work.path.exists():  # another process has just been here
-            return DONE
-        _run(work, scenario, signals)
+        state = state_of(work)  # another process may just have been here
+        if state in (DONE, FAILED):
+            return state
+        if state == STRANGE:
+            notice(f"{work.path}: no whole record of this run; kept as {_set_aside(work.path)}.")
+        if not _run(work, scenario, signals, notice):
+            return FAILED
         if not lock.is_mine():
             return BUSY
         _name(work.part, work.path)
     return DONE
 
 
-def _run(work: Work, scenario: Callable[[], Scenario], signals: Signals) -> None:
-    """Until the part is complete."""
-    if _went_on(work.part, signals):
-        return
+def _run(work: Work, scenario: Callable[[], Scenario], signals: Signals, notice: Notice) -> bool:
+    """Until the part is complete; False if no replicate could be run."""
+    failed = read_failed(work.failure)
+    known = {} if failed.is_lost else dict(failed.replicates)
+    options: dict[str, Any] = {"seed": work.seed, "signals": signals}
+
+    def all_but(left_out: Collection[int]) -> None:
+        if not _went_on(work, left_out, signals, notice):
+            clear(work.part)
+            run_to_file(
+                scenario(),
+                work.part,
+                **options,
+                replicates=work.replicates,
+                first_replicate=work.first_replicate,
+                left_out=sorted(left_out),
+                snapshot_replicates=work.snapshot_replicates,
+            )
+
+    try:
+        all_but(known)
+        return True
+    except NOT_ITS_FAULT:
+        raise
+    except Exception as error:
+        together = sentence_of(error)
+    for number in sorted(work.numbers - known.keys()):
+        if sentence := _alone(work, scenario(), number, options):
+            known[number] = sentence
+    note_failed(work.failure, Failed(known))
     clear(work.part)
-    run_to_file(
-        scenario(),
-        work.part,
-        seed=work.seed,
-        replicates=work.replicates,
-        first_replicate=work.first_replicate,
-        snapshot_replicates=work.snapshot_replicates,
-        signals=signals,
-    )
+    if not work.numbers - known.keys():
+        return False
+    try:
+        all_but(known)
+    except NOT_ITS_FAULT:
+        raise
+    except Exception as error:
+        rest = work.numbers - known.keys()
+        known |= dict.fromkeys(sorted(rest), f"{sentence_of(error)} ({together})")
+        note_failed(work.failure, Failed(known))
+        return False
+    return True
 
 
-def _went_on(part: Path, signals: Signals) -> bool:
+def _alone(work: Work, scenario: Scenario, number: int, options: dict[str, Any]) -> str:
+    """Run one replicate by itself; what went wrong, "" if nothing did."""
+    path = work.path.with_name(f"{work.path.name}.alone")
+    clear(path)
+    try:
+        run_to_file(scenario, path, **options, first_replicate=number, snapshot_replicates=0)
+    except NOT_ITS_FAULT:
+        raise
+    except Exception as error:
+        return sentence_of(error)
+    finally:
+        clear(path)
+    return ""
+
+
+def _went_on(work: Work, left_out: Collection[int], signals: Signals, notice: Notice) -> bool:
     """Go on with a part from its checkpoint; False where that cannot be done."""
     try:
-        if read_recorded(part).status == "complete":
-            return True
-        if not checkpoint_paths(part):
+        recorded = read_recorded(work.part)
+        if set(map(int, recorded.replicates)) != work.numbers - set(left_out):
             return False
-        resume(part, signals=signals)
+        if recorded.status == "complete":
+            return True
+        if not checkpoint_paths(work.part):
+            return False
+        resume(work.part, signals=signals, notice=notice)
     except RecordError:
         # no whole record, or checkpoints of another build: what is lost is time alone
         return False
@@ -145,6 +257,26 @@ def clear(part: Path) -> None:
     remove_checkpoints(part)
     for left_over in part.parent.glob(f"{part.name}.partial-*"):
         left_over.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, *, keep: Collection[Path]) -> None:
+    """Remove what is left of records nobody wants any more, but for those that are being worked at."""
+    for part in folder.glob("*.h5.part"):
+        record = part.with_name(part.name.removesuffix(".part"))
+        if record in keep:
+            continue
+        with Lock(record) as lock:
+            if lock.taken:
+                clear(part)
+
+
+def _set_aside(path: Path) -> Path:
+    """Give another name to a file that is not what its name says; nothing is overwritten."""
+    number = 1
+    while (other := path.with_name(f"{path.name}.strange-{number}")).exists():
+        number += 1
+    path.rename(other)
+    return other
 
 
 def _name(part: Path, path: Path) -> None:
@@ -160,10 +292,7 @@ def _name(part: Path, path: Path) -> None:
             os.close(handle)
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a record is there and complete."""
-    try:
-        with open_run(path) as run:
-            return run.status == "complete"
-    except (RecordError, OSError):
-        return False
+def try_again(work: Work, *, only_lost: bool = False) -> None:
+    """Forget what is noted of a record's failures, so that it is run again."""
+    if (failed := read_failed(work.failure)) is not NONE and (failed.is_lost or not only_lost):
+        work.failure.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Virtual patients through the arms of a trial: one record file each, then one table.
 
-A file is named after what is in it (patient, scenario, seed), written under another name and renamed
-when it is whole, so that running a trial again does only what is missing.
+A file is named after what is in it (patient, scenario, seed) and made as a shard of a campaign is
+(`mst_abm.runs.shards`), so that running a trial again does only what is missing.
 """
 
 from __future__ import annotations
@@ -9,11 +9,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +19,15 @@ import numpy as np
 from mst_abm.clinic.endpoints import endpoints_for
 from mst_abm.clinic.survival import columns_of, require_statistics
 from mst_abm.clinic.targets import OVER_TIME
-from mst_abm.errors import Problem, RecordError, ScenarioError, did_you_mean
+from mst_abm.errors import EngineError, Problem, RecordError, ScenarioError, did_you_mean
 from mst_abm.records.reader import open_run
-from mst_abm.runs.to_file import run_to_file
+from mst_abm.runs.failures import read_failed
+from mst_abm.runs.gathering import endpoint_columns
+from mst_abm.runs.keeping import Signals
+from mst_abm.runs.pools import LocalPool, Pool, WorkerLost
+from mst_abm.runs.shards import BUSY, Work, digest_of, make_record, sweep
+from mst_abm.runs.working import STOPPED, warm, worked
 from mst_abm.scenario import load_scenario
-from mst_abm.version import __version__
 
 if TYPE_CHECKING:
     from mst_abm.clinic.readings import Reading
@@ -55,17 +56,21 @@ def run_trial(
     patients: int | None = None,
     arms: tuple[str, ...] = (),
     workers: int = 1,
+    pool: Pool | None = None,
+    signals: Signals | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Run what is missing and write the table; returns endpoints by arm, float64 (patient,) each.
 
-    One process at a time may work in a folder: unfinished files of an earlier one are removed.
+    Unfinished files of other scenarios are removed at the end.
 
     Parameters
     ----------
     patients : how many, from the first; the trial's own number where None. An arm may have fewer
     arms : names of those to run; all where empty
     workers : processes; what comes out does not depend on their number
+    pool : where patients are run instead, see `mst_abm.runs.pools`
+    signals : listened to: the end with checkpoints, or checkpoints alone
     progress : called with patients done and all of them
 
     Raises
@@ -74,16 +79,16 @@ def run_trial(
         If a target or reading names what its arm does not have, or a scenario is wrong.
     RecordError
         If the folder cannot be used.
+    EngineError
+        If patients could not be run, once all others have been.
     """
     n = trial.patients if patients is None else patients
     chosen = [arm for arm in trial.arms if not arms or arm.name in arms]
     _refuse_unknown_names(trial, chosen)
-    place = Path(folder)
+    place = Path(folder).absolute()  # a worker may have another folder to begin with
     try:
         for arm in chosen:
             (place / arm.name).mkdir(parents=True, exist_ok=True)
-            for left_over in (place / arm.name).glob("*.part"):
-                left_over.unlink()
     except OSError as error:
         raise RecordError(
             f"{place}: expected a folder that can be made and written to ({error.strerror}); choose "
@@ -91,14 +96,13 @@ def run_trial(
         ) from None
     numbers = {arm.name: range(min(n, arm.patients or n)) for arm in chosen}
     tasks = [_task(trial, arm, i, place) for arm in chosen for i in numbers[arm.name]]
-    files: dict[tuple[str, int], str] = {}
-    with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:
-        waiting = {pool.submit(run_task, task): task for task in tasks}
-        for done, future in enumerate(as_completed(waiting), start=1):
-            task = waiting[future]
-            files[task.arm, task.patient] = future.result()
-            if progress is not None:
-                progress(done, len(tasks))
+    if pool is None:
+        with LocalPool(workers) as own:
+            files = _files(own, tasks, signals, progress)
+    else:
+        files = _files(pool, tasks, signals, progress)
+    for arm in chosen:
+        sweep(place / arm.name, keep=[Path(files[arm.name, i]) for i in numbers[arm.name]])
     found = {
         arm.name: _collect([files[arm.name, i] for i in numbers[arm.name]], trial.readings)
         for arm in chosen
@@ -161,58 +165,61 @@ def _refuse_unknown_names(trial: Trial, arms: list[Arm]) -> None:
 
 def _task(trial: Trial, arm: Arm, patient: int, folder: Path) -> Task:
     overrides = (*arm.overrides, *trial.cohort.overrides(patient))
+    scenario = Path(arm.scenario)
     return Task(
         arm=arm.name,
         patient=patient,
-        scenario=str(arm.scenario),
+        scenario=str(scenario.absolute() if scenario.exists() else scenario),
         overrides=overrides,
         folder=str(folder / arm.name),
         seed=trial.cohort.seed if arm.seed is None else arm.seed,
     )
 
 
-def end_with_parent() -> None:
-    """Let a worker end as soon as the process that gave it work is gone, however that ended."""
-    parent = parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _files(
+    pool: Pool,
+    tasks: list[Task],
+    signals: Signals | None,
+    progress: Callable[[int, int], None] | None,
+) -> dict[tuple[str, int], str]:
+    """The record of every patient by arm and number, run where it is missing."""
+    if tasks:
+        warm(pool, load_scenario(tasks[0].scenario, overrides=tasks[0].overrides), signals)
+    files: dict[tuple[str, int], str] = {}
+    odd = []
+    for done, ((task,), result) in enumerate(
+        worked(pool, run_task, [(task,) for task in tasks], signals), start=1
+    ):
+        files[task.arm, task.patient] = str(result)
+        failed = read_failed(_failure(Path(str(result)))).replicates.get(task.patient)
+        if told := str(result) if isinstance(result, WorkerLost) else failed:
+            odd.append(f"patient {task.patient} of arm {task.arm} could not be run: {told}")
+        if progress is not None:
+            progress(done, len(tasks))
+    if odd:
+        raise EngineError("\n".join(odd))
+    return files
 
 
 def run_task(task: Task) -> str:
-    """Run one patient unless his file is there; returns its path.
+    """Run one patient unless his file is there; its path, or that somebody else is at it.
 
     A patient's random numbers are those of the replicate with his number, in every arm without a seed of its own.
     """
     scenario = load_scenario(task.scenario, overrides=task.overrides)
     path = Path(task.folder, f"patient-{task.patient:05d}-{_content(scenario, task.seed)}.h5")
-    if not _is_of_this_version(path):
-        unfinished = path.with_suffix(f".{os.getpid()}.part")
+    work = Work(path, _failure(path), digest_of(scenario), task.seed, task.patient, 1)
+    with Signals() as signals:
         try:
-            run_to_file(
-                scenario,
-                unfinished,
-                seed=task.seed,
-                first_replicate=task.patient,
-                snapshot_replicates=0,
-                force=True,
-            )
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    return str(path)
+            state = make_record(work, lambda: scenario, signals=signals)
+        except KeyboardInterrupt:
+            return STOPPED
+    return BUSY if state == BUSY else str(path)
 
 
-def _is_of_this_version(path: Path) -> bool:
-    """Whether a patient's record is there and was made by the rules of this version."""
-    if not path.exists():
-        return False
-    with open_run(path) as run:
-        return str(run.attributes.get("mst_abm")) == __version__
+def _failure(path: Path) -> Path:
+    """Where it says that a patient could not be run."""
+    return path.with_suffix(".failed.json")
 
 
 def _content(scenario: Scenario, seed: int) -> str:
@@ -224,8 +231,7 @@ def _collect(paths: list[str], readings: tuple[Reading, ...]) -> dict[str, np.nd
     rows = []
     for path in paths:
         with open_run(path) as run:
-            row = {name: float(values[0]) for name, values in run.endpoints.items()}
-            row |= {f"true_{name}": float(v[0]) for name, v in run.true_endpoints.items()}
+            row = {name: float(values[0]) for name, values in endpoint_columns(run).items()}
             times_h, series = (
                 run.observed_times_h,
                 _until_death(run.observed_times_h, run.observed, row),

@@ -638,8 +638,22 @@ class RecordSection(Section):
     snapshots: Time = 0.0
 
 
+class QuietSection(Section):
+    """When a body exchanges less often."""
+
+    exchange: Time = Field(4.0, description="exchange interval of a quiet body")
+    from_: Time = Field(0.0, alias="from", description="not before this time")
+    after_infusion: Time = Field(0.0, description="not before cells were last given, plus this")
+    drugs_below: float = Field(
+        1e-3, ge=0, description="levels of drugs, and of what they become, in their own units"
+    )
+    below: dict[str, float] = Field({}, description="levels of signals")
+
+
 class RunSection(Section):
     until: Time = 24.0
+    stop: Literal["at end", "at death", "at relapse"] = "at end"
+    quiet: QuietSection | None = None
     seed: int = Field(1, ge=0, lt=2**64)
     exchange: Time = 0.5
     mode: Literal["exact", "tiled"] = "exact"
