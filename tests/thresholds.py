@@ -174,9 +174,9 @@ CLONOGENIC = {"growth": Size(4, 1.1, error=0.20)}
 #: Exhaustion: of cells always in touch with antigen a share p = 1 - exp(-0.05 x 10) = 0.393 in ten days; a rate 20 %
 #: higher makes it 0.451, delta = 0.058 / 0.489.
 EXHAUSTION = {"engaged": Size(1, 0.118, error=0.20)}
-#: Memory: 0.01421 of 0.28421 per day leave for it, p = 0.05; a share 25 % larger has delta = 0.25 sqrt(p / (1 - p)).
-#: Recall of the donor's: 0.12 / 1.016 per day for two days, p = 0.210; a rate 25 % higher makes it 0.256, delta = 0.045 / 0.408.
-MEMORY = {"formed": Size(1, 0.0574, error=0.25), "recalled": Size(1, 0.11, error=0.25)}
+#: Memory: 0.02632 of 0.52632 per day leave for it, p = 0.05; a share 25 % larger has delta = 0.25 sqrt(p / (1 - p)).
+#: Recall of the donor's: 0.15 / 1.016 per day for two days, p = 0.256; a rate 25 % higher makes it 0.309, delta = 0.053 / 0.436.
+MEMORY = {"formed": Size(1, 0.0574, error=0.25), "recalled": Size(1, 0.121, error=0.25)}
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ Switch = Annotated[
 ]
 #: A number with a unit that only its surroundings know.
 Written = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(_WRITTEN)]
-Class = Literal["measured", "calibrated", "assumption"]
+Class = Literal["measured", "derived", "calibrated", "assumption"]
 
 
 class Section(BaseModel):
@@ -458,6 +458,7 @@ class InitialSection(Section):
     place: Any = "random"
     times: Annotated[Number, Field(ge=0)] = Field(1.0, description="factor on the amount")
     switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
     source: Word = ""
 
 
@@ -525,6 +526,7 @@ class GraftSection(Section):
     counters: dict[Word, Any] = {}
     fraction_of: Word | None = None
     switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
     source: Word = ""
 
 
