@@ -20,6 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (
     "version",
     "errors",
+    "extras",
     "units",
     "engine",
     "model",
