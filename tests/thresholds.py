@@ -345,8 +345,8 @@ RESERVOIRS = {
 }
 
 #: Null trials: two arms of so many patients each with one hazard, p held against the uniform law (Kolmogorov and Smirnov).
-#: A hazard ratio of 1.5 shifts the statistic by half a standard deviation, which 400 trials see for certain.
-NULL_TRIALS = {"patients": 30, "trials": 400, "alarm": 1e-6, "ratio": 1.5}
+#: A hazard ratio of 1.5 shifts the root of the statistic by more than one standard deviation, which 100 trials see for certain.
+NULL_TRIALS = {"patients": 30, "trials": 400, "simulated": 100, "alarm": 1e-6, "ratio": 1.5}
 
 #: Quiet stretches: cells of the body after two days that grow fivefold, of replicates with and without them; sd 0.14 of the
 #: mean, delta 5 % of it. Signals that stand still for a day make a quarter more.
