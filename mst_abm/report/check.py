@@ -34,7 +34,7 @@ def check_text(scenario: Scenario) -> str:
     check_addresses(compiled.geometry, len(edges) - 1)
     lines = _head(scenario)
     lines += _rules(scenario)
-    lines += _protocol(scenario)
+    lines += protocol_lines(scenario)
     lines += _spaces(scenario)
     lines += _fields(scenario)
     lines += _tiles(scenario, compiled, edges)
@@ -72,7 +72,8 @@ def _rules(scenario: Scenario) -> list[str]:
     return ["", *(fill(text, LINE, subsequent_indent="    ") for text in sentences)]
 
 
-def _protocol(scenario: Scenario) -> list[str]:
+def protocol_lines(scenario: Scenario) -> list[str]:
+    """What is given, decided and seen, a line each."""
     acts = [
         (dose.start_h, f"{dose.drug} {number(dose.amount_mg)} mg {_over(dose.duration_h)}")
         for dose in scenario.doses
