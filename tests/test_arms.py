@@ -23,7 +23,7 @@ from mst_abm.clinic.arms import (
 from mst_abm.clinic.precision import need_of, need_of_difference, patch_for, share_by_chance
 from mst_abm.errors import RecordError
 from mst_abm.records.arms import ArmRecords
-from mst_abm.report.figure import is_figure
+from mst_abm.records.places import is_ours
 from mst_abm.report.trial_figures import ArmToDraw, draw_trial
 from tests.thresholds import PAIRS, PRECISION
 
@@ -234,7 +234,7 @@ def test_figures_are_drawn_replaced_and_leave_others_alone(tmp_path):
     files = draw_trial(arms, tmp_path, {("one", "neutrophil_recovery"): 16.0})
     names = ["survival", "incidence", "recovery", "donor_cells", "leukaemia_lost"]
     assert [file.stem for file in files] == names
-    assert all(is_figure(file) and file.stat().st_size > 10_000 for file in files)
+    assert all(is_ours(file) and file.stat().st_size > 10_000 for file in files)
     assert draw_trial(arms, tmp_path, {}) == files
     files[0].write_bytes(b"a picture of somebody else")
     with pytest.raises(RecordError, match="expected a figure of this package"):

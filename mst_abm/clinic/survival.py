@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mst_abm.errors import MissingPackageError
+from mst_abm.extras import needs
 
 CENSORED, HAPPENED, RULED_OUT = 0, 1, 2
 #: Kinds of survival: pairs of columns NAME_time, NAME_event; and what ends remission, one ruling out the other.
@@ -252,10 +252,6 @@ def _last(series: Any, day: float) -> float:
 
 
 def _lifelines() -> Any:
-    try:
-        import lifelines
-        import lifelines.exceptions
-        import lifelines.statistics
-    except ImportError:
-        raise MissingPackageError("survival analysis", "lifelines", "statistics") from None
+    for module in ("lifelines.exceptions", "lifelines.statistics", "lifelines"):
+        lifelines = needs(module, "statistics", "survival analysis")
     return lifelines

@@ -6,11 +6,9 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from mst_abm.errors import MissingPackageError, RecordError
+from mst_abm.errors import RecordError
 
 #: Says in a file who made it.
 MARK = "drawn by mst_abm"
@@ -60,18 +58,3 @@ def written(path: Path) -> Iterator[Path]:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def needs(module: str, extra: str) -> Any:
-    """A library of an optional extra.
-
-    Raises
-    ------
-    MissingPackageError
-        If it is not installed.
-    """
-    try:
-        return import_module(module)
-    except ImportError:
-        package = module.partition(".")[0].replace("_", "-")
-        raise MissingPackageError("this", package, extra) from None

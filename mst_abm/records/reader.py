@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from mst_abm.errors import RecordError
-from mst_abm.records.places import needs
+from mst_abm.extras import needs
 from mst_abm.records.schema import (
     DECISION_COLUMNS,
     FORMAT,

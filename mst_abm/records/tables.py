@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mst_abm.errors import RecordError
-from mst_abm.records.places import needs
+from mst_abm.extras import needs
 from mst_abm.records.schema import SNAPSHOT_COLUMNS
 
 if TYPE_CHECKING:

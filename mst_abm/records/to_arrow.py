@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mst_abm.records.places import MARK, needs, written
+from mst_abm.extras import needs
+from mst_abm.records.places import MARK, written
 from mst_abm.records.tables import Block, LongTable, Words
 
 

@@ -12,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mst_abm.errors import RecordError
-from mst_abm.records.places import MARK, needs, written
+from mst_abm.extras import needs
+from mst_abm.records.places import MARK, written
 from mst_abm.records.reader import Run
 from mst_abm.report.figure import (
     STYLE,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mst_abm.errors import RecordError
-from mst_abm.records.places import MARK, needs, written
+from mst_abm.extras import needs
+from mst_abm.records.places import MARK, written
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

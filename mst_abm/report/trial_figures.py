@@ -33,7 +33,7 @@ from mst_abm.clinic.survival import (
 )
 from mst_abm.errors import RecordError
 from mst_abm.records.arms import ArmRecords
-from mst_abm.records.places import MARK, is_ours
+from mst_abm.records.places import MARK, is_ours, written
 from mst_abm.report import palette
 
 MOST_RULES = 10
@@ -81,19 +81,17 @@ def draw_trial(
         "donor_cells": _donor_cells(arms),
         "leukaemia_lost": _lost(arms),
     }
-    written = []
+    paths = []
     for name, figure in figures.items():
         if figure is None:
             continue
         path = folder / f"{name}.png"
         if path.exists() and not is_ours(path):
             raise RecordError(f"{path}: expected a figure of this package; move it elsewhere.")
-        unfinished = path.with_suffix(".part")
-        with matplotlib.rc_context(RC):
+        with written(path) as unfinished, matplotlib.rc_context(RC):
             figure.savefig(unfinished, dpi=150, format="png", metadata={"Software": MARK})
-        unfinished.replace(path)
-        written.append(path)
-    return written
+        paths.append(path)
+    return paths
 
 
 def _panels(

@@ -109,7 +109,7 @@ class Campaign:
         MissingPackageError
             If pandas is not there.
         """
-        from mst_abm.records.places import needs
+        from mst_abm.extras import needs
         from mst_abm.runs.gathering import gather
 
         return needs("pandas", "analysis").DataFrame(gather(self.folder).columns)

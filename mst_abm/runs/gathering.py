@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from mst_abm.errors import MissingPackageError, RecordError
+from mst_abm.extras import needs
 from mst_abm.records.checking import replicate_digests
-from mst_abm.records.places import needs, written
+from mst_abm.records.places import written
 from mst_abm.records.reader import Run, open_run
 from mst_abm.runs.campaign import Campaign, open_campaign
 from mst_abm.runs.failures import read_failed
