@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from mst_abm.errors import MissingPackageError, RecordError
+from mst_abm.extras import needs
 from mst_abm.records.checking import replicate_digests
-from mst_abm.records.places import needs, written
+from mst_abm.records.places import written
 from mst_abm.records.reader import Run, open_run
 from mst_abm.runs.campaign import Campaign, open_campaign
 from mst_abm.runs.failures import read_failed
@@ -203,7 +204,9 @@ def write_tables(folder: str | os.PathLike[str], gathered: Gathered) -> tuple[li
             writer.writerow(gathered.columns)
             writer.writerows(zip(*gathered.columns.values(), strict=True))
         arrow, files = needs("pyarrow", "analysis"), needs("pyarrow.parquet", "analysis")
-        columns = {name: _of_one_kind(values) for name, values in gathered.columns.items()}
+        columns: dict[str, Any] = {n: _of_one_kind(v) for n, v in gathered.columns.items()}
+        if max(columns["seed"], default=0) > np.iinfo(np.int64).max:  # derived seeds have 64 bits
+            columns["seed"] = np.array(columns["seed"], np.uint64)
         with written(parquet) as unfinished:
             files.write_table(arrow.table(columns), unfinished)
     except MissingPackageError as error:
