@@ -229,6 +229,7 @@ def test_a_worker_that_is_closed_in_time_leaves_a_checkpoint(tmp_path: Path) -> 
     campaign = planned(tmp_path, ENDLESS, 1)
     shards = campaign.folder / "shards"
     with programs(tmp_path) as ((_, worker), file), DaskPool(file) as pool:
+        until(lambda: pool._workers)
         future = pool.submit(shard_at_work, str(campaign.folder), 0)
         until(lambda: list(shards.glob("*.part")))
         worker.terminate()
