@@ -7,8 +7,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 TEST_STAMP := $(VENV)/.installed-test
 VERIFY_STAMP := $(VENV)/.installed-verify
 BENCH_STAMP := $(VENV)/.installed-bench
+STATISTICS_STAMP := $(VENV)/.installed-statistics
 
-.PHONY: run test bench verify mutants trial studies lint clean
+.PHONY: run test bench verify mutants trial survival studies lint clean
 
 run: $(STAMP)
 	mkdir -p out
@@ -27,14 +28,21 @@ verify: $(VERIFY_STAMP)
 mutants: $(TEST_STAMP)
 	$(BIN)/python tests/mutants.py
 
-# virtual patients of all protocols beside what trials saw: the table of docs/calibration.md (half an hour on two cores)
-trial: $(STAMP)
+# virtual patients of all protocols beside what trials saw: the table of docs/calibration.md (half an hour on two cores);
+# then the randomised trial in elderly patients, with intervals and figures
+trial: $(STATISTICS_STAMP)
 	$(BIN)/mst-abm trial configs/trials/one_population.yaml --workers 2 -o out/one_population
+	$(BIN)/mst-abm trial configs/trials/elderly_aml.yaml --workers 2 -o out/elderly_aml
+
+# relapse and survival after years: the second table of docs/calibration.md (an hour on two cores)
+survival: $(STATISTICS_STAMP)
+	$(BIN)/mst-abm trial configs/trials/survival.yaml --workers 2 -o out/survival
 
 # figures of docs/studies.md (half an hour on two cores)
 studies: $(STAMP)
 	$(BIN)/python -m studies.patches --workers 2
 	$(BIN)/python -m studies.host_and_dose --workers 2
+	$(BIN)/python -m studies.quiet
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -56,6 +64,10 @@ $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 
 $(VERIFY_STAMP): $(TEST_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[verify]'
+	touch $@
+
+$(STATISTICS_STAMP): $(STAMP)
+	$(PIP) -e '.[statistics]'
 	touch $@
 
 $(BENCH_STAMP): $(TEST_STAMP)

@@ -134,7 +134,7 @@ def run(
     _check_record(path, force)
     figure = path.with_suffix(".png")
     if not no_figure:
-        _check_figure(figure, force, record=path)
+        _check_output(figure, force, record=path)
     _record(scenario, path, force=force, seed=seed, threads=threads)
     _show(path)
     if not no_figure:
@@ -484,8 +484,65 @@ def show(out: Path) -> None:
 def plot(out: Path, output: Path | None, force: bool) -> None:
     """Draw the time courses of a run and a slice of its lattice."""
     figure = output or Path(out.parent, f"{out.stem}.png")
-    _check_figure(figure, force, record=out)
+    _check_output(figure, force, record=out)
     _draw(out, figure)
+
+
+@main.command()
+@_out
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Page [OUT as .html].")
+@_force
+def report(out: Path, output: Path | None, force: bool) -> None:
+    """Write one HTML page about a run, with figures and a view that turns; needs no network."""
+    from mst_abm.report.story import report_run
+
+    page = output or out.with_suffix(".html")
+    _check_output(page, force, record=out, what="page")
+    report_run(out, page)
+    click.echo(f"page: {page}")
+
+
+@main.command()
+@_out
+@click.option("-o", "--output", type=click.Path(path_type=Path), help=".mp4 or .gif [OUT as .mp4].")
+@click.option("--compartment", metavar="NAME", help="Lattice to show [the first].")
+@click.option("--fps", type=click.FloatRange(0.1, 60), default=5.0, show_default=True)
+@_force
+def movie(out: Path, output: Path | None, compartment: str | None, fps: float, force: bool) -> None:
+    """Film the snapshots of a run: a plane of its lattice beside the time courses."""
+    from mst_abm.records.reader import open_run
+    from mst_abm.report.movie import film
+
+    place = output or out.with_suffix(".mp4")
+    _check_output(place, force, record=out, what="movie")
+    with open_run(out) as record:
+        n = film(record, place, compartment=compartment, per_second=fps)
+    click.echo(f"movie: {place} ({n} frames)")
+
+
+@main.command()
+@_out
+@click.option(
+    "--to", "form", required=True, metavar="FORMAT", help="vtkhdf, csv, parquet, anndata or tskit."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File or folder [beside OUT]."
+)
+@click.option(
+    "--table", "tables", multiple=True, help="Only this one, of csv and parquet. Repeatable."
+)
+@click.option(
+    "--frame", type=int, default=-1, show_default=True, help="Snapshot, of anndata and tskit."
+)
+@_force
+def export(
+    out: Path, form: str, output: Path | None, tables: tuple[str, ...], frame: int, force: bool
+) -> None:
+    """Write a run in a format of others: ParaView, tables, single cells, trees of descent."""
+    from mst_abm.report.export import export as write
+
+    for path in write(out, form, output, tables=tables, frame=frame, force=force):
+        click.echo(f"written: {path}")
 
 
 @main.command()
@@ -493,18 +550,24 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
 @click.option("--patients", type=click.IntRange(1), help="How many, instead of the trial's.")
 @click.option("--arm", "arms", multiple=True, help="Only this arm. Repeatable.")
+@click.option(
+    "--replicates-needed", "wanted", multiple=True, metavar="ENDPOINT=HALF",
+    help="Say how many patients, or how large a patch, an interval of this half-width needs: "
+    "remission=0.1, neutrophil_recovery='1 d'. Repeatable.",
+)  # fmt: skip
 @_anywhere
 def trial(
     file: Path,
     output: Path | None,
     patients: int | None,
     arms: tuple[str, ...],
+    wanted: tuple[str, ...],
     where: dict[str, Any],
 ) -> None:
     """Send the same virtual patients through every arm and compare with what was observed.
 
-    Writes one record per patient and arm and a table endpoints.csv. Run again, it does only what is
-    missing.
+    Writes one record per patient and arm, tables (endpoints.csv by patient, arms.csv, differences.csv and
+    tests.csv with intervals) and figures. Run again, it does only what is missing.
     """
     from mst_abm.report.targets import targets_text
     from mst_abm.runs.keeping import Signals
@@ -518,6 +581,7 @@ def trial(
             raise click.BadParameter(
                 f"expected one of {', '.join(known)}, got {name}", param_hint="--arm"
             )
+    widths = dict(_half_width(text) for text in wanted)
     folder = output or Path(plan.name)
     with (
         _Count(plan.name, "patient") as progress,
@@ -535,7 +599,53 @@ def trial(
         )
     click.echo(targets_text(plan, found), nl=False)
     click.echo(f"table: {folder / TABLE}")
+    _say_findings(plan, found, folder, widths)
     click.echo("A research instrument; nothing here is advice on treating patients.")
+
+
+def _half_width(text: str) -> tuple[str, tuple[float, str]]:
+    """``NAME=NUMBER`` or ``NAME=NUMBER UNIT``."""
+    name, _, written = text.partition("=")
+    number, _, unit = written.strip().partition(" ")
+    try:
+        half = float(number)
+    except ValueError:
+        half = 0.0
+    if not name or half <= 0:
+        message = (
+            f"expected ENDPOINT=HALF, as remission=0.1 or 'neutrophil_recovery=1 d', got {text}"
+        )
+        raise click.BadParameter(message, param_hint="--replicates-needed")
+    return name.strip(), (half, unit.strip())
+
+
+def _say_findings(
+    plan: Any, found: Any, folder: Path, widths: dict[str, tuple[float, str]]
+) -> None:
+    """Intervals, tests and figures of the arms; without the extra of statistics one sentence says so."""
+    from mst_abm.errors import MissingPackageError
+    from mst_abm.report.arms import (
+        draw_findings,
+        findings,
+        findings_text,
+        needs,
+        needs_text,
+        write_findings,
+    )
+    from mst_abm.runs.trial import records_of
+
+    try:
+        result = findings(plan, found, records_of(folder))
+    except MissingPackageError as error:
+        if widths:
+            raise
+        click.echo(str(error))
+        return
+    files = [*write_findings(result, folder), *draw_findings(plan, result, folder)]
+    click.echo(f"\n{findings_text(plan, result)}", nl=False)
+    if widths:
+        click.echo(f"\n{needs_text(needs(plan, result, widths))}", nl=False)
+    click.echo(f"also: {', '.join(file.name for file in files)}")
 
 
 @main.command()
@@ -640,29 +750,11 @@ def _check_record(path: Path, force: bool) -> None:
     refuse_place(path, force=force)
 
 
-def _check_figure(path: Path, force: bool, *, record: Path) -> None:
+def _check_output(path: Path, force: bool, *, record: Path, what: str = "figure") -> None:
     """Refuse before any work what could not be written afterwards."""
-    from mst_abm.errors import RecordError
+    from mst_abm.records.places import refuse_output
 
-    if path == record:
-        raise RecordError(
-            f"{path}: expected different names for the record and its figure; end the record's in .h5."
-        )
-    if not path.parent.is_dir():
-        raise RecordError(f"{path}: expected an existing folder for the figure; make it first.")
-    if path.exists() and not force:
-        raise RecordError(
-            f"{path}: this figure exists and is never overwritten unasked; choose another name, "
-            "or use --force."
-        )
-    if path.exists():
-        from mst_abm.report.figure import is_figure
-
-        if not is_figure(path):
-            raise RecordError(
-                f"{path}: this is no figure of mst_abm and is not replaced even with --force; choose "
-                "another name or move it away."
-            )
+    refuse_output(path, force=force, record=record, what=what)
 
 
 def _draw(path: Path, output: Path) -> None:

@@ -20,13 +20,13 @@ observables:
   blast_cells: {of: box.prey, relative_to: 1 cell, source: test}
 run: {until: 3 d, record: {counts: 12 h, snapshots: 1 d}}
 """
-#: Twenty cells are set beside those that have grown: where more than thirty have, it is an error of that replicate.
+#: Thirty cells are set beside those that have grown: where these are more than twenty, it is an error of that replicate.
 POT = """
 types: {a: {}, b: {}}
 compartments: {pot: {mixed: {capacity: 50}}}
 rules: [{name: a divides, divide: a -> a + a, rate: 0.1 /h, source: test}]
 initial: {pot: {a: 10}}
-protocol: [{at: 10 h, set: {pot.b: 20}}]
+protocol: [{at: 10 h, set: {pot.b: 30}}]
 observables: {blast_cells: {of: pot.a, relative_to: 1 cell, source: test}}
 run: {until: 12 h, exchange: 1 h, record: {counts: 2 h}}
 """

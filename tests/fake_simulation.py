@@ -148,7 +148,7 @@ class FakeSimulation:
         return multiples(every, self.scenario.run.until_h) if every else np.zeros(0)
 
     def needs(self, snapshot_replicates=1):
-        return Needs(state=0, record=0, checkpoints=0)
+        return Needs(state=0, passing=0, record=0, checkpoints=0)
 
     def advance(self, to, *, halts=None):
         if self._on_advance is not None:

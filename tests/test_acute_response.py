@@ -14,7 +14,7 @@ CLONE = "cd8[origin=host,target=allo"
 
 @cache
 def course(
-    antigen: int = 1000, contraction: str = "0.27 /day", doubling: str = "0.10193 /h"
+    antigen: int = 1000, contraction: str = "0.5 /day", doubling: str = "0.10193 /h"
 ) -> dict[str, np.ndarray]:
     """Ten precursors (1e7 in the body) meet antigen-presenting cells that only they can clear; no memory regrowth."""
     simulation = mini_patient(

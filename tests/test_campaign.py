@@ -359,7 +359,7 @@ def test_a_replicate_that_fails_does_not_lose_the_others(tmp_path: Path) -> None
         assert str(record.attributes["left_out"]) == " ".join(map(str, mine))
         assert record.replicates.tolist() == [n for n in shard.numbers if n not in mine]
     told = read_failed(campaign.failure(shard)).replicates[mine[0]]
-    assert "20 cells are set in 'pot'" in told and "set fewer or enlarge it" in told
+    assert "30 cells are set in 'pot'" in told and "set fewer or enlarge it" in told
     output = CliRunner().invoke(main, ["collect", str(campaign.folder)]).output
     n = 12 - len(failed)
     assert f"means over {n} of 12 replicates" in output and f"{n} of 12" in output

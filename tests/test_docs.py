@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +19,7 @@ from mst_abm.cli import main
 from mst_abm.errors import ScenarioError
 from mst_abm.model.compile import compile_model
 from mst_abm.records.schema import markdown_table
+from mst_abm.report.export import export
 from mst_abm.scenario import json_schema, load_scenario, load_scenario_text, shipped_models
 from mst_abm.scenario.definition import Scenario
 from mst_abm.scenario.effects import VERBS
@@ -271,6 +274,48 @@ def test_python_of_the_file_format_runs(workplace):
         exec(code, found)
         if "prey" in found:
             assert found["prey"].ravel()[0] == 3
+
+
+@pytest.fixture(scope="module")
+def dish(tmp_path_factory):
+    """The run of the page on analysis in small, with its exports."""
+    folder = tmp_path_factory.mktemp("dish")
+    small = ["run.until=6 h", "run.record.snapshots=2 h", "run.identity=on"]
+    small += ["compartments.marrow.lattice.shape=[16, 16, 16]", "initial.marrow.1.number=40"]
+    scenario = load_scenario(ROOT / "configs" / "killer_dish.yaml", overrides=small)
+    mst_abm.run_to_file(scenario, folder / "dish.h5")
+    return folder
+
+
+def test_python_of_the_page_on_analysis_runs(dish, monkeypatch):
+    for library in ("pandas", "h5netcdf", "tskit"):
+        pytest.importorskip(library)
+    monkeypatch.chdir(dish)
+    export("dish.h5", "tskit", force=True)
+    found: dict = {}
+    for block in marked("analysis.md"):
+        if block.kind == "python":
+            exec(block.text, found)
+    assert found["blasts"].iloc[0] > 100
+    assert found["killers"].shape == (1, 7) and found["killers"].values.max() == 40
+    assert len(found["cells"]["id"]) == found["tree"].num_samples()
+
+
+@pytest.mark.parametrize("name", ["tables", "record"])
+def test_r_of_the_page_on_analysis_runs(dish, name):
+    pytest.importorskip("pyarrow")
+    if shutil.which("Rscript") is None:
+        pytest.skip("needs R")
+    if name == "record" and subprocess.run(["Rscript", "-e", "library(rhdf5)"], capture_output=True, check=False).returncode:  # fmt: skip
+        pytest.skip("needs the R package rhdf5")
+    export(dish / "dish.h5", "csv", dish / "dish.csv", force=True)
+    (code,) = [b.text for b in marked("analysis.md") if (b.kind, b.name) == ("r", name)]
+    code += "cat(if (is.data.frame(blasts)) blasts$cells else blasts)\n"
+    done = subprocess.run(["Rscript", "-e", code], cwd=dish, capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with mst_abm.open_run(dish / "dish.h5") as run:
+        expected = run.counts_by("marrow", "type")[("blast",)][0]
+    assert [float(word) for word in done.stdout.split("\n")[-1].split()] == expected.tolist()
 
 
 _PATH = re.compile(

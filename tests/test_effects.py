@@ -303,7 +303,7 @@ MISTAKES = [
     ("in: dish", "in: dsh", "effects.0.in: unknown compartment 'dsh'; did you mean 'dish'?"),
     ("counter: hits", "counter: hit", "modifiers.0.counter: 'blast' has no counter 'hit'"),
     ("switch: spare", "switch: spar", "x spares few.switch: unknown switch 'spar'"),
-    ("class: calibrated", "class: fitted", "effects.0.class: expected measured, calibrated or"),
+    ("class: calibrated", "class: fitted", "effects.0.class: expected measured, derived, calibrated or"),
     ("        source: day-16 blasts\n", "", "drugs.x.effects.0: missing 'source'"),
 ]  # fmt: skip
 

@@ -86,7 +86,7 @@ def test_exhausted_cells_neither_kill_nor_last():
     simulation.advance(24.0 * 7)
     assert events(simulation, KILL) == 0
     left = number(simulation, "cd8[status=exhausted]")
-    expected = 400 * math.exp(-0.27 * 7)
+    expected = 400 * math.exp(-0.5 * 7)
     assert abs(left - expected) < 6 * math.sqrt(expected)
 
 

@@ -184,7 +184,7 @@ def test_illness_and_exposure(run: Run):
     # any grade, then grades from II, III and IV on
     for name, above in (("", 0.0), ("_II", 0.2), ("_III", 0.6), ("_IV", 1.0)):
         expected = [
-            0.5 * math.erfc(-(math.log10(x) - 10.5 - above) / 0.8 / math.sqrt(2)) if x else 0.0
+            0.5 * math.erfc(-(math.log10(x) - 10.1 - above) / 0.8 / math.sqrt(2)) if x else 0.0
             for x in exposure
         ]
         assert max(expected) > 1e-8

@@ -104,12 +104,17 @@ def test_every_library_imported_is_declared():
     extras = project["optional-dependencies"]
     declared |= {
         re.split(r"[<>=\[]", item)[0]
-        for name in ("analysis", "statistics")
+        for name in ("analysis", "export", "movie", "report", "statistics")
         for item in extras[name]
     }
     imported = {name.split(".")[0] for m in MODULES for name, _ in imports_of(m)}
     third_party = imported - set(__import__("sys").stdlib_module_names) - {"mst_abm"}
-    owners = {"ruamel": "ruamel.yaml", "pydantic_core": "pydantic"}
+    owners = {
+        "ruamel": "ruamel.yaml",
+        "pydantic_core": "pydantic",
+        "PIL": "matplotlib",
+        "imageio_ffmpeg": "imageio-ffmpeg",
+    }
     assert {owners.get(name, name) for name in third_party} <= declared
 
 

@@ -174,7 +174,7 @@ def around(is_there: np.ndarray, reach: float) -> np.ndarray:
 def test_probes_see_what_every_vacant_site_shows() -> None:
     size = RESERVOIRS["probes"]
     simulation = started(crowd())
-    simulation.reservoirs.begin(1)
+    simulation.reservoirs.begin(1, 0, simulation.replicates)
     names = simulation.compiled.species_names
     (picture,) = pictures(simulation)
     there = {name: picture == names.index(name) for name in ("post", "killer", "helper")}
@@ -203,7 +203,7 @@ def test_probes_see_what_every_vacant_site_shows() -> None:
 def test_probes_stand_where_they_are_told_to() -> None:
     scenario = crowd()
     simulation = started(scenario)
-    simulation.reservoirs.begin(1)
+    simulation.reservoirs.begin(1, 0, simulation.replicates)
     state, probed = simulation.state.lattice, simulation.reservoirs.held
     assert np.all(state.species[0, probed.site[0]] == 0)
     other = load_scenario_text(
@@ -211,7 +211,7 @@ def test_probes_stand_where_they_are_told_to() -> None:
         overrides=["reservoirs.rare.on=[helper]", "reservoirs.rare.at={next_to: post}"],
     )
     simulation = started(other)
-    simulation.reservoirs.begin(1)
+    simulation.reservoirs.begin(1, 0, simulation.replicates)
     site = simulation.reservoirs.held.site[0]
     names = simulation.compiled.species_names
     assert np.all(simulation.state.lattice.species[0, site] == names.index("helper"))
@@ -362,9 +362,9 @@ def test_cells_left_behind_are_counted_twice(monkeypatch) -> None:
     """Control: a reservoir that keeps what it hands back doubles the body's number."""
     hand_over = Reservoirs._hand_over
 
-    def keep(self: Reservoirs, window: int, now_h: float) -> None:
+    def keep(self: Reservoirs, *when: float) -> None:
         before, owner = self.held.numbers.copy(), self.held.is_owner.copy()
-        hand_over(self, window, now_h)
+        hand_over(self, *when)
         passed = (owner & ~self.held.is_owner)[:, 0]
         self.held.numbers[passed] = before[passed]
 

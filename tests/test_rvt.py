@@ -69,10 +69,11 @@ def course(
 
 def test_response_rises_with_rejection_and_falls_after_it():
     seen = course()
-    gone = next(i for i, n in enumerate(seen["donors"]) if i and n == 0)
+    # one in a hundred is left; how long the very last one lives is chance
+    gone = next(i for i, n in enumerate(seen["donors"]) if 100 * n < seen["donors"][0])
     assert 2 <= gone <= 7  # rejected between days 4 and 14
     licensed = seen["licensed"]
-    assert abs(licensed.index(max(licensed)) - gone) <= 1  # within two days of the last donor cell
+    assert abs(licensed.index(max(licensed)) - gone) <= 1  # within two days of it
     assert licensed[0] == 0 and licensed[-1] < 0.1 * max(licensed)
     peak = max(seen["dividing"])
     assert seen["dividing"][0] == 0 and peak > 200
@@ -178,8 +179,8 @@ def kills_a_day(rvt: str, killers: int, blasts: int) -> float:
 def test_effectors_kill_as_many_a_day_as_measured_and_pause_between():
     few, many = kills_a_day("on", 100, 3000), kills_a_day("on", 100, 9000)
     assert 2.0 <= few <= 16.0
-    # a pause of 3.5 h after each kill: threefold targets do not give threefold kills
-    assert few < many < 6.9 + 1.0
+    # a pause of 3.5 h after each kill: threefold targets do not give threefold kills, nor half as many again
+    assert many < min(1.5 * few, 6.9 + 1.0)
     assert kills_a_day("off", 100, 3000) == 0.0
 
 

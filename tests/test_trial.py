@@ -340,7 +340,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(dish):
         ("low: 0, high: 5", "value: 2", "expected either 'of'"),
         ("sd_log: 0.4", "sd_log: -1", "sd_log"),
         ("at: 2 d", "to: 2 d, at: 2 d", "either 'at' or 'from'"),
-        (', times: ["rules.killer kills.rate"]', "", "expected 'times' or 'sets'"),
+        (', times: ["rules.killer kills.rate"]', "", "expected 'times', 'sets' or 'adds_to'"),
         ("statistic: mean", "statistic: survival", "expected 'at' with a survival"),
         ("statistic: mean", "at: 2 d, statistic: mean", "and only there"),
         ("statistic: mean", "at: 2 d, statistic: survival", "expected one of os, dfs"),

@@ -6,6 +6,7 @@ patient goes through every arm, in any order, on any machine.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ class Distribution:
     """Of one parameter over patients.
 
     ``kind``: "normal" (mean, sd), "lognormal" (median, sd_log: of the natural logarithm), "uniform"
-    (low, high) or "choice" (values with weights). ``low`` and ``high`` cut the first two off.
+    (low, high) or "choice" (values, numbers or texts, with weights). ``low`` and ``high`` cut the first two off.
     """
 
     kind: str
@@ -32,10 +33,15 @@ class Distribution:
     sd_log: float = 0.0
     low: float = -np.inf
     high: float = np.inf
-    values: tuple[float, ...] = ()
+    values: tuple[float | str, ...] = ()
     weights: tuple[float, ...] = ()
 
-    def quantile(self, share: float) -> float:
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are texts."""
+        return any(isinstance(value, str) for value in self.values)
+
+    def quantile(self, share: float) -> float | str:
         """The value below which ``share`` of the patients lie."""
         if self.kind == "uniform":
             return self.low + share * (self.high - self.low)
@@ -70,6 +76,7 @@ class Parameter:
     times : dotted names multiplied by the value to a power
     sets : dotted names set to the value, with the unit written behind it
     number_class, source : as for every number of a model
+    adds_to : dotted names of lists that get the words of the value, a text, beside those of other parameters
     """
 
     name: str
@@ -78,6 +85,7 @@ class Parameter:
     sets: Mapping[str, str] = field(default_factory=dict)
     number_class: str = "assumption"
     source: str = "assumption"
+    adds_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Cohort:
     correlations: tuple[tuple[str, str, float], ...] = ()
     seed: int = 1
 
-    def draw(self, patient: int) -> dict[str, float]:
+    def draw(self, patient: int) -> dict[str, float | str]:
         """The values of one patient by parameter."""
         from scipy.stats import norm
 
@@ -97,7 +105,10 @@ class Cohort:
         # 53 bits, centred: never 0 or 1
         shares = ((bits.random_raw(MOST_PARAMETERS)[:n] >> np.uint64(11)) + 0.5) * 2.0**-53
         if self.correlations:
-            shares = norm.cdf(self._factor() @ norm.ppf(shares))
+            factor = self._factor()
+            # those that follow no other keep their draws, to the bit
+            follow = (factor != np.eye(n)).any(axis=1)
+            shares[follow] = norm.cdf(factor[follow] @ norm.ppf(shares))
         return {
             p.name: p.distribution.quantile(float(share))
             for p, share in zip(self.parameters, shares, strict=True)
@@ -107,10 +118,16 @@ class Cohort:
         """What sets a patient apart, as texts for ``load_scenario``."""
         values = self.draw(patient)
         found = []
+        lists: dict[str, list[str]] = {}
         for parameter in self.parameters:
             value = values[parameter.name]
+            for name in parameter.adds_to:
+                lists.setdefault(name, []).extend(str(value).split())
+            if isinstance(value, str):
+                continue
             found += [f"{name}={value!r} {unit}".strip() for name, unit in parameter.sets.items()]
             found += [f"{name}*={value**power!r}" for name, power in parameter.times.items()]
+        found += [f"{name}={json.dumps(words)}" for name, words in lists.items()]
         return tuple(found)
 
     def _factor(self) -> np.ndarray:

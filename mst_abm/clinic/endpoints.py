@@ -27,6 +27,8 @@ from mst_abm.model.definition import Hazard, Observable
 # First of 3 days with ANC >= 0.5e9/L, first of 7 with platelets >= 20e9/L.
 ANC_RECOVERED, ANC_DAYS = 0.5, 3
 PLATELETS_RECOVERED, PLATELET_DAYS = 20.0, 7
+#: Graft-versus-host disease later than this is called chronic.
+LATE_D = 100
 LINEAGES = {
     "donor_cells": "leukocytes", "donor_t": "T cells", "donor_nk": "NK cells",
     "donor_neutrophils": "neutrophils", "donor_dna": "DNA",
@@ -215,6 +217,14 @@ def _chance_of(hazard: Hazard, name: str, course: Course) -> np.ndarray:
     return probability(hazard, course.fates[name].burden[:, -1])
 
 
+def _late_chance(hazard: Hazard, name: str, course: Course) -> np.ndarray:
+    """The same by what came to it later than `LATE_D` after donor cells first came in."""
+    burden = course.fates[name].burden
+    begins = [min(given, default=0.0) + LATE_D * DAY_H for given in course.infusions_h]
+    early = np.maximum(np.searchsorted(course.times_h, begins, side="right") - 1, 0)
+    return probability(hazard, burden[:, -1] - burden[np.arange(len(burden)), early])
+
+
 def _of_hazard(hazard: Hazard) -> list[EndpointRule]:
     name, needs = hazard.name, hazard.needs
 
@@ -242,6 +252,13 @@ def _of_hazard(hazard: Hazard) -> list[EndpointRule]:
                 f"{name}_hazard", "1", "in the whole run, had nobody died",
                 needs, lambda c: c.fates[name].burden[:, -1], fates=(name,),
             ),
+        )  # fmt: skip
+    else:
+        rules.append(
+            EndpointRule(
+                f"{name}_late_probability", "1", f"by the exposure later than {LATE_D} d after infusion",
+                needs, partial(_late_chance, hazard, name), fates=(name,),
+            )
         )  # fmt: skip
     if hazard.grades:
         grades = ("none", *(g for g, _ in hazard.grades))

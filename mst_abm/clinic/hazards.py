@@ -37,10 +37,13 @@ def befall(
     times_h: np.ndarray,
     series: Mapping[str, np.ndarray],
     uniforms: Callable[[str], np.ndarray],
+    *,
+    ends_at_death: bool = False,
 ) -> dict[str, Fate]:
     """What befell patients with these series (replicate, sample), by name of the hazard.
 
-    ``uniforms``: numbers in (0, 1) for the replicates, by name. The dead are befallen by nothing.
+    ``uniforms``: numbers in (0, 1) for the replicates, by name. The dead are befallen by nothing; their
+    burden grows on with the cells that are simulated, unless these were not followed any longer (``ends_at_death``).
     """
     fates: dict[str, Fate] = {}
     for hazard in hazards:
@@ -51,10 +54,24 @@ def befall(
     if not fatal:
         return fates
     death_h = np.fmin.reduce(fatal)
-    return {
+    fates = {
         name: replace(fate, at_h=np.where(fate.at_h > death_h, np.nan, fate.at_h))
         for name, fate in fates.items()
     }
+    if not ends_at_death:
+        return fates
+    return {
+        name: replace(fate, burden=_until(times_h, fate.burden, death_h))
+        for name, fate in fates.items()
+    }
+
+
+def _until(times_h: np.ndarray, burden: np.ndarray, end_h: np.ndarray) -> np.ndarray:
+    """A burden (replicate, sample) that stays at what it was on the last sample before an end; nan: none."""
+    is_before = ~(times_h >= end_h[:, None])
+    last = np.maximum(is_before.sum(axis=1) - 1, 0)
+    held = np.take_along_axis(burden, last[:, None], axis=1)
+    return np.where(is_before, burden, held)
 
 
 def burden_of(hazard: Hazard, times_h: np.ndarray, series: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -15,6 +15,8 @@ REMISSION_BLASTS, REMISSION_ANC, REMISSION_PLATELETS = 0.05, 1.0, 100.0
 RESPONSE_FROM_H = 14 * DAY_H
 # One marrow with more blasts may be chance, or a marrow that recovers.
 RELAPSE_MARROWS = 2
+# Leukaemia that has been there for so long is followed no further where a run stops at relapse.
+LOST_D = 28
 LOW_ANC, LOW_PLATELETS, MANY_CYTOKINES = 0.5, 20.0, 10.0
 
 RESPONSES = ("persistent disease", "aplasia", "CRi", "CR", "death in aplasia")
@@ -47,7 +49,7 @@ def response(course: Course) -> np.ndarray:
 
 
 def relapse_day(course: Course) -> np.ndarray:
-    """Day after a response of the first of two marrows with 5 % blasts, or of as many as at the start."""
+    """Day after a response of the first of two marrows with 5 % blasts, or of as many as at a start with leukaemia."""
     start = response_day(course)
     days = course.times_h / DAY_H
     found = np.full(len(start), NEVER)
@@ -59,9 +61,19 @@ def relapse_day(course: Course) -> np.ndarray:
             found[row] = days[seen[first]]
     if "blast_cells" in course.series:
         burden = course["blast_cells"]
-        is_back = (burden >= burden[:, :1]) & (burden > 0) & (days > start[:, None])
+        was_ill = course["marrow_blasts"][:, :1] >= REMISSION_BLASTS  # not begun in remission
+        is_back = (burden >= burden[:, :1]) & was_ill & (burden > 0) & (days > start[:, None])
         found = np.fmin(found, course.first_day(is_back))
     return found
+
+
+def lost_day(course: Course) -> np.ndarray:
+    """Day from which nothing hangs on the cells any more: four weeks of blasts of 5 % or more in every marrow."""
+    days = course.times_h / DAY_H
+    is_late = course.times_h >= course.chemotherapy_end_h[:, None] + RESPONSE_FROM_H
+    is_low = ~(is_late & (course["marrow_blasts"] >= REMISSION_BLASTS))
+    last_low = np.maximum.accumulate(np.where(is_low, days, -np.inf), axis=1)
+    return course.first_day(days - last_low > LOST_D)
 
 
 def non_relapse_death_day(course: Course) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mst_abm.errors import MissingPackageError
+from mst_abm.extras import needs
 
 CENSORED, HAPPENED, RULED_OUT = 0, 1, 2
 #: Kinds of survival: pairs of columns NAME_time, NAME_event; and what ends remission, one ruling out the other.
@@ -21,6 +21,8 @@ SURVIVAL = ("os", "dfs")
 ENDS_OF_REMISSION = {"relapse": "non_relapse_death", "non_relapse_death": "relapse"}
 #: Share of the tied times by which the second of two is moved; order of tied events does not change an incidence.
 TIE = 1e-9
+#: A hazard ratio beyond this, or its inverse, is that of arms of which one was over before the other began.
+SEPARATE = 1e4
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,9 @@ def log_rank(one: Outcome, other: Outcome) -> tuple[float, float]:
 
 
 def hazard_ratio(one: Outcome, other: Outcome) -> tuple[float, float, float]:
-    """Hazard in ``one`` over that in ``other`` with 95 % bounds, by Cox's model; not numbers without events in both.
+    """Hazard in ``one`` over that in ``other`` with 95 % bounds, by Cox's model.
 
+    Not numbers without events in both, or where one arm's all come before the other's, for then there is no finite ratio.
     Patients of the same place are the same patient: bounds are those of clusters (Lin and Wei 1989).
     """
     if not ((one.causes == HAPPENED).any() and (other.causes == HAPPENED).any()):
@@ -188,8 +191,11 @@ def hazard_ratio(one: Outcome, other: Outcome) -> tuple[float, float, float]:
             fit = lifelines.CoxPHFitter().fit(table, "days", "event", cluster_col="patient")
         except (lifelines.exceptions.ConvergenceError, ValueError):
             return np.nan, np.nan, np.nan
+    ratio = float(fit.hazard_ratios_["arm"])
+    if not 1.0 / SEPARATE < ratio < SEPARATE:
+        return np.nan, np.nan, np.nan
     low, high = np.exp(fit.confidence_intervals_.loc["arm"].to_numpy())
-    return float(fit.hazard_ratios_["arm"]), float(low), float(high)
+    return ratio, float(low), float(high)
 
 
 def require_statistics() -> None:
@@ -246,10 +252,6 @@ def _last(series: Any, day: float) -> float:
 
 
 def _lifelines() -> Any:
-    try:
-        import lifelines
-        import lifelines.exceptions
-        import lifelines.statistics
-    except ImportError:
-        raise MissingPackageError("survival analysis", "lifelines", "statistics") from None
+    for module in ("lifelines.exceptions", "lifelines.statistics", "lifelines"):
+        lifelines = needs(module, "statistics", "survival analysis")
     return lifelines

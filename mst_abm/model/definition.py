@@ -13,7 +13,7 @@ from typing import Literal
 
 Verb = Literal["die", "become", "divide", "move", "contact", "paracrine", "leave", "arrive"]
 OnDivision = Literal["inherit", "halve", "zero", "resample", "minus_one", "plus_one"]
-NumberClass = Literal["measured", "calibrated", "assumption"]
+NumberClass = Literal["measured", "derived", "calibrated", "assumption"]
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,13 @@ def count_assumptions(model: Model) -> tuple[int, int]:
     return classes.count("assumption"), len(classes)
 
 
+def count_others(model: Model) -> str:
+    """What the numbers are that are no assumptions, in words."""
+    classes = number_classes(model)
+    words = ("measured", "derived", "calibrated")
+    return ", ".join(f"{classes.count(word)} {word}" for word in words)
+
+
 def reservoir_sentence(reservoir: Reservoir) -> str:
     """When a class is held at the scale of the body, and how its hazards are measured then."""
     text = (

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from mst_abm.errors import RecordError
+from mst_abm.extras import needs
 from mst_abm.records.schema import (
     DECISION_COLUMNS,
     FORMAT,
@@ -25,6 +26,7 @@ from mst_abm.records.schema import (
     Decided,
     member_path,
 )
+from mst_abm.records.tables import table_of, tables_of, to_frame
 
 if TYPE_CHECKING:
     import pandas
@@ -325,6 +327,21 @@ class Run:
         n, group = self.n_snapshots, self._file["snapshots"]
         return {c: group[f"frame_{c}"][:n] for c in ("time", "replicate", "start", "size")}
 
+    def frames_of(self, replicate: int | None = None) -> np.ndarray:
+        """int64 (frame,): snapshots of one replicate, of the first that has any unless told otherwise.
+
+        Raises
+        ------
+        RecordError
+            If there are none.
+        """
+        if not self.n_snapshots:
+            self.snapshot(0)  # says what is missing
+        of = self.frames["replicate"]
+        wanted = of[0] if replicate is None else replicate
+        self._check(str(wanted), list(map(str, np.unique(of))), "replicate with snapshots")
+        return np.flatnonzero(of == int(wanted))
+
     def snapshot(self, index: int) -> Snapshot:
         """All agents of snapshot ``index``; -1 is the last."""
         n = self.n_snapshots
@@ -451,24 +468,50 @@ class Run:
 
     # ------------------------------------------------------------------ other packages
 
+    @property
+    def has_identity(self) -> bool:
+        """Whether snapshots say which cell is which, and whose daughter."""
+        return "snapshots/id" in self._file
+
+    @cached_property
+    def table_names(self) -> tuple[str, ...]:
+        """Tables that `table` gives of this record."""
+        return tuple(tables_of(self))
+
+    def table(self, name: str) -> pandas.DataFrame:
+        """A long table: counts, events, signals, given, observed, endpoints or cells.
+
+        Units by column are in ``attrs["units"]``; columns of time end in ``_h``, of length in ``_um``.
+        """
+        return to_frame(table_of(self, name))
+
     def to_pandas(self, compartment: str) -> pandas.DataFrame:
         """Counts of one compartment as a tidy table: replicate, time_h, species, count."""
-        pandas = optional("pandas")
+        pandas = needs("pandas", "analysis")
         counts = self.counts(compartment)
         index = pandas.MultiIndex.from_product(
             [self.replicates, self.times_h, self.species["species"]],
             names=["replicate", "time_h", "species"],
         )
-        return pandas.DataFrame({"count": counts.ravel()}, index=index).reset_index()
+        frame = pandas.DataFrame({"count": counts.ravel()}, index=index).reset_index()
+        frame.attrs["units"] = {"replicate": "1", "time_h": "h", "species": "", "count": "cell"}
+        return frame
 
     def to_xarray(self, group: str = "counts") -> xarray.Dataset:
-        """One group as an xarray dataset, in memory, cut at the last committed record."""
-        xarray = optional("xarray")
-        optional("h5netcdf")
+        """One group as an xarray dataset, in memory, cut at the last committed record.
+
+        Every variable has its unit in ``attrs["units"]``. Species carry their types as a coordinate.
+        """
+        xarray = needs("xarray", "analysis")
+        needs("h5netcdf", "analysis")
         with xarray.open_dataset(self.path, engine="h5netcdf", group=group) as dataset:
             committed = {"time": self.n_records, "frame": self.n_snapshots}
             cut = {d: slice(n) for d, n in committed.items() if d in dataset.dims}
-            return dataset.isel(cut).load()
+            found = dataset.isel(cut).load()
+        if "species" in found.dims and "type" not in found.variables:
+            types = self.species["type"].astype(str)
+            found = found.assign_coords(type=("species", types))
+        return found
 
     # ------------------------------------------------------------------ inside
 
@@ -558,15 +601,3 @@ def open_file(path: Path) -> h5py.File:
             f"{path}: expected a record file, could not open it as HDF5 ({error}); check that it is"
             " complete."
         ) from error
-
-
-def optional(package: str) -> Any:
-    """A library that is not needed to run anything; RecordError says how to install it."""
-    from importlib import import_module
-
-    try:
-        return import_module(package)
-    except ImportError:
-        raise RecordError(
-            f"this needs the package {package}; install it with: pip install 'mst-abm[analysis]'."
-        ) from None

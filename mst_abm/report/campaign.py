@@ -27,6 +27,8 @@ def status_text(
         f"shards: {len(status.done)} of {n} done, {len(status.running)} running, {len(status.failed)} failed, "
         f"{len(status.missing)} missing",
     ]
+    if campaign.is_paired:
+        lines.append("paired: replicate by replicate, all points have the same random numbers")
     if in_queue:
         tasks = ", ".join(f"{n} {state}" for state, n in sorted(in_queue.items()))
         lines.append(f"tasks in the queue of SLURM: {tasks}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from mst_abm.model.compile import CompiledModel, compile_model
 from mst_abm.model.definition import n_sites
-from mst_abm.model.english import basis, count_assumptions, read_back
+from mst_abm.model.english import basis, count_assumptions, count_others, read_back
 from mst_abm.model.fields import block_width, range_of
 from mst_abm.report.summary import UNCUT, duration, number
 from mst_abm.runs.needs import initial_cells, needs_of, shown_bytes
@@ -48,6 +48,7 @@ def check_text(scenario: Scenario) -> str:
         f"disc: about {shown_bytes(needs.record)} of record, {shown_bytes(needs.checkpoints)} of checkpoints "
         "while it runs",
         f"assumptions: {n} of {total} numbers",
+        f"the others: {count_others(scenario.model)}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,9 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from mst_abm.errors import RecordError
-from mst_abm.records.reader import Run, Snapshot
+from mst_abm.records.places import MARK
+from mst_abm.records.reader import Run
 from mst_abm.report.palette import VACANT, colours_of
 from mst_abm.report.panels import Panel, panels_of, time_unit
+from mst_abm.report.space import Slice, frames_of, lattices_of, slice_of, types_of
 
 COLUMNS = 3
 # inches: a panel, and in it left, bottom, width, height of the axes; the rest is for the legend.
@@ -28,16 +31,8 @@ PANEL = (4.7, 2.9)
 AXES = (0.65, 0.5, 2.45, 2.1)
 HEAD = 0.4
 LINE_STYLES = ("-", "--", ":", "-.")
-#: Says in the file of a figure who drew it.
-MARK = "drawn by mst_abm"
 Draw = Callable[[Axes], None]
-#: Names are shown as they are: a dollar sign begins no formula.
-STYLE = {"font.size": 8, "axes.titlesize": 9, "legend.fontsize": 7, "text.parse_math": False}
-
-
-def is_figure(path: Path) -> bool:
-    """Whether a file was drawn here: nothing else is ever replaced."""
-    return MARK.encode() in path.read_bytes()
+STYLE: Any = {"font.size": 8, "axes.titlesize": 9, "legend.fontsize": 7}
 
 
 def draw(run: Run, path: str | os.PathLike[str]) -> None:
@@ -64,13 +59,20 @@ def draw(run: Run, path: str | os.PathLike[str]) -> None:
             bottom = PANEL[1] * (rows - 1 - i // columns) + AXES[1]
             place = (left / width, bottom / height, AXES[2] / width, AXES[3] / height)
             panel(figure.add_axes(place))
-        figure.text(0.5, 1 - 0.5 * HEAD / height, _title(run), ha="center", va="center", size=10)
+        figure.text(
+            0.5, 1 - 0.5 * HEAD / height, plain(_title(run)), ha="center", va="center", size=10
+        )
         try:
             figure.savefig(path, dpi=130, metadata=_metadata(Path(path).suffix.lower()))
         except (OSError, ValueError) as error:
             raise RecordError(
                 f"{Path(path)}: the figure could not be written ({error})."
             ) from error
+
+
+def plain(text: str) -> str:
+    """A name as it is: a dollar sign begins no formula."""
+    return text.replace("$", r"\$")
 
 
 def _metadata(ending: str) -> dict[str, str] | None:
@@ -98,7 +100,12 @@ def draw_panel(axes: Axes, panel: Panel, given: Sequence[tuple[float, float]]) -
     for line in panel.lines:
         style = LINE_STYLES[line.dash % len(LINE_STYLES)]
         axes.plot(
-            days, line.middle, label=fill(line.label, 24), lw=1.3, color=line.colour, ls=style
+            days,
+            line.middle,
+            label=plain(fill(line.label, 24)),
+            lw=1.3,
+            color=line.colour,
+            ls=style,
         )
         if line.band is not None:
             axes.fill_between(days, *line.band, color=line.colour, alpha=0.15, lw=0)
@@ -107,7 +114,7 @@ def draw_panel(axes: Axes, panel: Panel, given: Sequence[tuple[float, float]]) -
         axes.set_ylim(bottom=0)
     elif panel.scale == "log":
         axes.set_yscale("log")
-        axes.set_ylim(bottom=panel.floor)
+        axes.set_ylim(panel.limits)
     first = float(days[0])
     end = max(float(days[-1]), first + 1e-9)
     for start, duration in given:
@@ -115,7 +122,7 @@ def draw_panel(axes: Axes, panel: Panel, given: Sequence[tuple[float, float]]) -
         if begin <= end:
             width = max(duration / scale, 0.004 * end)
             axes.axvspan(begin, min(begin + width, end), color="#999999", alpha=0.25, lw=0)
-    axes.set(title=panel.title, xlabel=unit, ylabel=panel.unit)
+    axes.set(title=plain(panel.title), xlabel=unit, ylabel=plain(panel.unit))
     axes.set_xlim(first, end)
     axes.grid(alpha=0.25, lw=0.5)
     axes.spines[["top", "right"]].set_visible(False)
@@ -133,58 +140,44 @@ def given_times(run: Run) -> list[tuple[float, float]]:
 
 def _images(run: Run) -> list[Draw]:
     """First and last snapshot of the first patch of every lattice."""
-    times = run.frames["time"]
-    first_replicate = run.frames["replicate"] == (run.replicates[0] if len(times) else 0)
-    frames = np.flatnonzero(first_replicate)
-    if not len(frames):
-        return []
-    panels: list[Draw] = []
-    for row, kind in enumerate(run.compartments["kind"]):
-        if kind != "lattice":
-            continue
-        for frame in dict.fromkeys((int(frames[0]), int(frames[-1]))):
-            panels.append(partial(_draw_slice, run=run, row=row, frame=frame))
-    return panels
+    return [
+        partial(draw_slice, shown=slice_of(run, run.snapshot(frame), row), run=run, has_key=True)
+        for row in lattices_of(run)
+        for frame in frames_of(run, 2)
+    ]
 
 
-def _draw_slice(axes: Axes, run: Run, row: int, frame: int) -> None:
-    snapshot = run.snapshot(frame)
-    shape = run.compartments["shape"][row]
-    types = dict.fromkeys(run.species["type"])
-    number = {name: i for i, name in enumerate(types)}
-    grid = _slice(snapshot, row, shape, np.array([number[t] for t in run.species["type"]]))
-    colours = colours_of(run)
-    palette = [VACANT, *(colours[name] for name in list(types)[1:])]
-    spacing = float(run.compartments["spacing"][row])
-    extent = (0, shape[0] * spacing, 0, shape[1] * spacing)
+def draw_slice(axes: Axes, shown: Slice, run: Run, *, has_key: bool) -> None:
+    """A slice in the colours of the types; ``has_key``: with their names beside it."""
+    palette = slice_colours(run)
+    side, other = shown.grid.shape
     axes.imshow(
-        grid.T,
+        shown.grid.T,
         origin="lower",
         interpolation="nearest",
         cmap=ListedColormap(palette),
         vmin=-0.5,
         vmax=len(palette) - 0.5,
-        extent=extent,
+        extent=(0, side * shown.spacing, 0, other * shown.spacing),
     )
-    present = [i for i in range(len(types)) if (grid == i).any()]
-    names = ["vacant", *list(types)[1:]]
-    handles = [
-        Patch(facecolor=palette[i], edgecolor="#888888", lw=0.4, label=names[i]) for i in present
-    ]
-    axes.legend(handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if has_key:
+        handles = slice_key(run, np.unique(shown.grid))
+        axes.legend(handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     scale, unit = time_unit(run.times_h)
-    where = f", slice {shape[2] // 2 + 1} of {shape[2]}" if shape[2] > 1 else ""
-    compartment = run.compartment_names[row]
-    axes.set_title(f"{compartment}, {unit} {snapshot.time_h / scale:.4g}{where}")
+    where = f", slice {shown.plane} of {shown.planes}" if shown.planes > 1 else ""
+    axes.set_title(f"{shown.compartment}, {unit} {shown.time_h / scale:.4g}{where}")
     axes.set(xlabel="um", ylabel="um", anchor="W")
 
 
-def _slice(snapshot: Snapshot, row: int, shape: np.ndarray, type_of: np.ndarray) -> np.ndarray:
-    """The middle slice of the first patch: type number per site, 0 vacant."""
-    columns = snapshot.columns
-    inside = columns["compartment"] == row
-    first = columns["patch"][inside].min(initial=255)
-    chosen = inside & (columns["patch"] == first) & (columns["z"] == shape[2] // 2)
-    grid = np.zeros((int(shape[0]), int(shape[1])), int)
-    grid[columns["x"][chosen], columns["y"][chosen]] = type_of[columns["species"][chosen]]
-    return grid
+def slice_colours(run: Run) -> list[str]:
+    """Of the numbers of a slice."""
+    colours = colours_of(run)
+    return [VACANT, *(colours[name] for name in types_of(run)[1:])]
+
+
+def slice_key(run: Run, numbers: Iterable[int]) -> list[Patch]:
+    """Entries of a legend for numbers of slices."""
+    palette, names = slice_colours(run), ["vacant", *types_of(run)[1:]]
+    return [
+        Patch(facecolor=palette[i], edgecolor="#888888", lw=0.4, label=names[i]) for i in numbers
+    ]

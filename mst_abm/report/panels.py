@@ -63,11 +63,12 @@ class Panel:
     scale: Scale = "linear"
 
     @property
-    def floor(self) -> float:
-        """Where a logarithmic axis begins: six decades below the top at most."""
+    def limits(self) -> tuple[float, float]:
+        """Of a logarithmic axis: six decades below the top at most."""
         values = np.concatenate([line.values.ravel() for line in self.lines])
         positive = values[values > 0]
-        return max(positive.min(), positive.max() * 1e-6) / 2 if len(positive) else 0.0
+        top = positive.max()
+        return max(positive.min(), top * 1e-6) / 2, 2 * top
 
 
 def panels_of(*runs: Run) -> list[Panel]:
@@ -114,6 +115,19 @@ def _levels(section: str, title: str, times_h: np.ndarray, courses: dict, units:
         Panel(section, title, unit, times_h, tuple(Line(n, n, courses[n]) for n in of))
         for unit, of in names.items()
     ]
+
+
+def _of_one_size(lines: Sequence[Line]) -> list[list[Line]]:
+    """Lines that can be seen on one axis: their tops lie within four decades of each other."""
+    tops = {line.label: float(np.max(line.values, initial=0.0)) for line in lines}
+    found: list[list[Line]] = []
+    for line in sorted(lines, key=lambda line: -tops[line.label]):
+        if found and tops[line.label] * 1e4 >= tops[found[-1][0].label]:
+            found[-1].append(line)
+        else:
+            found.append([line])
+    places = {line.label: i for i, line in enumerate(lines)}
+    return [sorted(part, key=lambda line: places[line.label]) for part in found]
 
 
 def _events(run: Run) -> list[Panel]:
@@ -176,11 +190,12 @@ def _divided(panel: Panel, colours: dict[str, str]) -> list[Panel]:
     if panel.section in (DEATHS, OTHERS):
         ranked = sorted(lines, key=lambda line: -line.values[:, -1].mean())
         return [_coloured(panel, ranked[:MOST_RULES])]
-    parts = parts_of(lines, [line.family for line in lines])
     if panel.section != CELLS:
+        sizes = _of_one_size(lines)
+        parts = [part for same in sizes for part in parts_of(same, same)]
         return [_coloured(panel, part) for part in parts]
     found = []
-    for part in parts:
+    for part in parts_of(lines, [line.family for line in lines]):
         seen: dict[str, int] = {}
         drawn = []
         for line in part:

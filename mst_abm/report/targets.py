@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,16 +55,22 @@ def targets_text(trial: Trial, endpoints: Mapping[str, Mapping[str, np.ndarray]]
                 _verdict(item),
             )
         )
+    lines = markdown(rows)
+    missing = [t.name for t in trial.targets if t not in [item.target for item in found]]
+    if missing:
+        lines += ["", f"not simulated: {', '.join(missing)}"]
+    return "\n".join(lines) + "\n"
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table of which the first row is the head."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
         for row in rows
     ]
     lines.insert(1, "| " + " | ".join("-" * w for w in widths) + " |")
-    missing = [t.name for t in trial.targets if t not in [item.target for item in found]]
-    if missing:
-        lines += ["", f"not simulated: {', '.join(missing)}"]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _statistic(target: Target) -> str:

@@ -107,10 +107,10 @@ class Campaign:
         RecordError
             If nothing is done yet, or pandas is not there.
         """
-        from mst_abm.records.reader import optional
+        from mst_abm.extras import needs
         from mst_abm.runs.gathering import gather
 
-        return optional("pandas").DataFrame(gather(self.folder).columns)
+        return needs("pandas", "analysis").DataFrame(gather(self.folder).columns)
 
     def refuse_other_version(self) -> None:
         """RecordError if runs of this version would be mixed with those of another."""

@@ -14,6 +14,7 @@ from mst_abm.clinic.laboratory import Laboratory
 from mst_abm.clinic.observation import DAY_H, Observation, day_of
 from mst_abm.clinic.protocol import Dose, Infusion, Reset, stopped
 from mst_abm.clinic.reaction import Clinician, Decision
+from mst_abm.engine.signals import NODE
 from mst_abm.engine.tables import Schedule
 from mst_abm.model.compile import CompiledModel
 from mst_abm.runs.timetable import given_levels, signal_inputs
@@ -50,6 +51,7 @@ class Courses:
         self._doses: list[Doses] = [scenario.doses]
         self._used = np.zeros(1, np.int64)  # plans that somebody follows
         self._levels: list[tuple[np.ndarray, np.ndarray]] = []
+        self._fed: list[np.ndarray] = []  # intervals in which a drug adds to a signal
         self._edges = np.zeros(0)
         #: What was decided and is still to come: (h, body, event), in the order of decisions.
         self._decided: list[tuple[float, int, Infusion | Reset]] = []
@@ -60,6 +62,7 @@ class Courses:
         """Compute the levels of all plans for these exchange intervals."""
         self._edges = edges
         self._levels = [self._computed(doses) for doses in self._doses]
+        self._fed = [_fed(levels) for levels in self._levels]
 
     def _computed(self, doses: Doses) -> tuple[np.ndarray, np.ndarray]:
         given = given_levels(self.scenario, self.compiled.given_signals, self._edges, doses)
@@ -86,19 +89,35 @@ class Courses:
             plan=np.searchsorted(self._used, self.plan),
         )
 
-    def feed(self, signals: np.ndarray, interval: int) -> None:
-        """Add to signals what drugs give in an interval. Changes: signals (replicate, signal)."""
-        if len(self._used) == 1:
-            signals += self._levels[self._used[0]][1][interval]
-            return
+    def stretch(self, begin: int, end: int) -> Schedule:
+        """Intervals [begin, end) as one."""
+        edges = self._edges[[begin, end]]
+        times = edges[0] + np.diff(edges) * np.append(NODE, 1.0)
+        places = np.append(NODE, 1.0)
+        i = np.clip(np.searchsorted(self._edges, times, side="right") - 1, begin, end - 1)
+        within = (times - self._edges[i]) / (self._edges[i + 1] - self._edges[i])
+        node = np.abs(within[:, None] - places).argmin(axis=1)
+        given = np.stack([self._levels[p][0][i, :, node].T for p in self._used])
+        return Schedule(
+            edges=edges,
+            first_window=begin + 1,
+            given=np.ascontiguousarray(given[:, None]),
+            plan=np.searchsorted(self._used, self.plan),
+        )
+
+    def feed(self, signals: np.ndarray, first: int, last: int, begin: int, end: int) -> None:
+        """Add to signals of bodies [first, last) what drugs give in intervals [begin, end).
+
+        Changes: signals (replicate, signal).
+        """
+        mine = signals[first:last]
         for p in self._used:
-            signals[self.plan == p] += self._levels[p][1][interval]
+            mine[self.plan[first:last] == p] += self._levels[p][1][begin:end].sum(axis=0)
 
     def next_fed(self, interval: int) -> int | None:
         """The first interval from ``interval`` on in which a drug adds to a signal."""
-        fed = [np.flatnonzero(self._levels[p][1][interval:].any(axis=1)) for p in self._used]
-        first = [int(found[0]) for found in fed if len(found)]
-        return interval + min(first) if first else None
+        fed = [self._fed[p][self._fed[p] >= interval] for p in self._used]
+        return min((int(found[0]) for found in fed if len(found)), default=None)
 
     # decisions
 
@@ -144,9 +163,11 @@ class Courses:
         if idle:
             number = min(idle)
             self._doses[number], self._levels[number] = doses, levels
+            self._fed[number] = _fed(levels)
             return number
         self._doses.append(doses)
         self._levels.append(levels)
+        self._fed.append(_fed(levels))
         return len(self._doses) - 1
 
     def due(self, time_h: float) -> list[tuple[int, Infusion | Reset]]:
@@ -175,7 +196,7 @@ class Courses:
         Changes: everything but the edges.
         """
         self.plan[:] = 0
-        self._doses, self._levels = self._doses[:1], self._levels[:1]
+        self._doses, self._levels, self._fed = self._doses[:1], self._levels[:1], self._fed[:1]
         self.decisions, self._decided = [], []
         columns = (memory[f"decided/{name}"] for name in ("body", "time", "reaction", "seen"))
         for body, at, reaction, seen in zip(*columns, strict=True):
@@ -189,3 +210,8 @@ class Courses:
     def treated(self) -> np.ndarray:
         """Bodies whose treatment goes on."""
         return np.flatnonzero(~self.clinician.is_stopped)
+
+
+def _fed(levels: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Intervals in which a drug adds to a signal."""
+    return np.flatnonzero(levels[1].any(axis=1))

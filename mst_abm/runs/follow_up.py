@@ -16,11 +16,12 @@ from mst_abm.clinic.course import Course
 from mst_abm.clinic.draws import uniforms
 from mst_abm.clinic.endpoints import FINE, endpoints_for, evaluate
 from mst_abm.clinic.given import acts_of, chemotherapy, first_course_end_h, infused_h
-from mst_abm.clinic.hazards import befall
+from mst_abm.clinic.hazards import Fate, befall
 from mst_abm.clinic.laboratory import Laboratory
 from mst_abm.clinic.observation import DAY_H, Observation, day_of
 from mst_abm.clinic.protocol import Acts
 from mst_abm.clinic.reaction import Decision
+from mst_abm.clinic.response import lost_day
 from mst_abm.records.schema import Observed
 
 if TYPE_CHECKING:
@@ -97,12 +98,7 @@ def read_endpoints(
     found: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = {}, {}
     for absent, members in _groups(scenario, truth):
         present = {name: v[members] for name, v in truth.items() if name not in absent}
-        fates = befall(
-            [h for h in scenario.model.hazards if set(present).issuperset(h.needs)],
-            times_h,
-            present,
-            lambda name, members=members: uniforms(seed, replicates[members], name),
-        )
+        fates = _fates(scenario, times_h, present, seed, replicates[members])
         places = {int(body): i for i, body in enumerate(members)}
         mine = [replace(d, body=places[d.body]) for d in decisions if d.body in places]
         true_course = _course(scenario, times_h, present, mine, len(members))
@@ -138,6 +134,41 @@ def _groups(
         )
         for k, kind in enumerate(kinds.T)
     ]
+
+
+def ends_h(
+    scenario: Scenario,
+    samples: Samples,
+    *,
+    seed: int,
+    replicates: np.ndarray,
+    decisions: Sequence[Decision] = (),
+) -> tuple[np.ndarray, np.ndarray]:
+    """(replicate,) times of death, and from which nothing else hangs on the cells, as far as samples tell; not
+    a number: not yet."""
+    times_h, truth = _stacked(samples.daily)
+    fates = _fates(scenario, times_h, truth, seed, replicates)
+    course = replace(_course(scenario, times_h, truth, decisions, len(replicates)), fates=fates)
+    lost_d = np.full(len(replicates), np.nan)
+    if scenario.run.stop == "at relapse" and truth.keys() >= {"marrow_blasts", "anc", "platelets"}:
+        lost_d = lost_day(course)
+    return course.death_h, lost_d * DAY_H
+
+
+def _fates(
+    scenario: Scenario,
+    times_h: np.ndarray,
+    series: dict[str, np.ndarray],
+    seed: int,
+    replicates: np.ndarray,
+) -> dict[str, Fate]:
+    return befall(
+        [h for h in scenario.model.hazards if set(series).issuperset(h.needs)],
+        times_h,
+        series,
+        lambda name: uniforms(seed, replicates, name),
+        ends_at_death=scenario.run.stop != "at end",
+    )
 
 
 def _course(

@@ -51,31 +51,33 @@ class Reservoirs:
 
     # time
 
-    def begin(self, window: int) -> None:
-        """Probes take their places for an interval."""
+    def begin(self, window: int, first: int, last: int) -> None:
+        """Probes of bodies [first, last) take their places for an interval."""
         if self.declared:
             sim, state = self.simulation, self.simulation.state
             send_probes(
                 sim.tables, sim.geometry, state.lattice, state.body, self.tables, self.held, sim.key,
-                window, 0, sim.replicates,
+                window, first, last,
             )  # fmt: skip
 
-    def end(self, window: int, begin_h: float, end_h: float) -> None:
+    def end(
+        self, window: int, next_window: int, hours: float, end_h: float, first: int, last: int
+    ) -> None:
         """Reservoirs live through the interval that has been run; cells are handed over."""
         if self.declared:
             sim, state = self.simulation, self.simulation.state
             live_apart(
                 sim.tables, sim.geometry, state.lattice, state.body, self._rates, self.tables,
-                self.held, sim.key, window, end_h - begin_h, 0, sim.replicates,
+                self.held, sim.key, window, hours, first, last,
             )  # fmt: skip
-            self._hand_over(window + 1, end_h)
+            self._hand_over(next_window, end_h, first, last)
 
-    def _hand_over(self, window: int, now_h: float) -> None:
+    def _hand_over(self, window: int, now_h: float, first: int, last: int) -> None:
         self._make_room()
         sim, state = self.simulation, self.simulation.state
         hand_over(
             sim.tables, sim.geometry, state.lattice, state.mixed, state.pool, state.body,
-            self.tables, self.held, sim.key, window, now_h, 0, sim.replicates,
+            self.tables, self.held, sim.key, window, now_h, first, last,
         )  # fmt: skip
 
     def _make_room(self) -> None:
@@ -110,7 +112,7 @@ class Reservoirs:
         held.is_owner[:, rare] = True
         above = rows["above"].copy()
         rows["above"] = np.inf
-        self._hand_over(0, 0.0)
+        self._hand_over(0, 0.0, 0, self.simulation.replicates)
         rows["above"] = above
         for c in rare:
             sums = np.concatenate([[0.0], np.cumsum(expected[c]) / rows[c]["share"]])
@@ -118,7 +120,7 @@ class Reservoirs:
             for r in range(self.simulation.replicates):
                 u = self._uniform(c, r)
                 held.numbers[r, mine] = np.diff(np.floor(sums + u).astype(np.int64))
-        self._hand_over(0, 0.0)
+        self._hand_over(0, 0.0, 0, self.simulation.replicates)
         held.handed[:] = 0
 
     def _uniform(self, c: int, r: int) -> float:
@@ -178,8 +180,9 @@ class Reservoirs:
             name = sim.compiled.compartment_names[row["compartment"]]
             shape = (sim.replicates, sim.tables.n_species)
             total = found.setdefault(name, np.zeros(shape, np.int64))
-            for s in range(row["state_first"], row["state_last"]):
-                total[:, self.tables.states[s]["species"]] += self.held.numbers[:, s]
+            mine = slice(row["state_first"], row["state_last"])
+            species = self.tables.states["species"][mine]
+            np.add.at(total, (slice(None), species), self.held.numbers[:, mine])
         return found
 
     @property

@@ -37,6 +37,7 @@ from mst_abm.runs.courses import Courses
 from mst_abm.runs.fields import SpreadingFields
 from mst_abm.runs.initial import build_items
 from mst_abm.runs.needs import Needs, needs_of, refuse_memory
+from mst_abm.runs.pace import Pace
 from mst_abm.runs.reservoirs import Reservoirs
 from mst_abm.runs.tiled import TiledPatches, Worker, tile_side
 from mst_abm.runs.timetable import event_yields, multiples, run_edges
@@ -151,6 +152,7 @@ class Simulation:
         self.time_h = 0.0
         self._interval = 0
         self.reservoirs = Reservoirs(self)
+        self.pace = Pace(self)
         self._apply_events()
 
     # construction
@@ -295,29 +297,47 @@ class Simulation:
         if abs(self._edges[min(at, len(self._edges) - 1)] - goal) > 1e-9:
             self._edges = np.insert(self._edges, at, goal)
             self.courses.set_edges(self._edges)
+        is_watched = bool(self.reservoirs or self._fields or self._yields)
+        most = 1 if is_watched or self.pace.quiet is not None else WINDOWS_PER_CALL
         while self._interval < at:
-            is_watched = bool(self.reservoirs or self._fields or self._yields)
-            most = 1 if is_watched else WINDOWS_PER_CALL
             stop = min(self._next_event(), at, self._interval + most)
-            self.courses.feed(self.state.body.signals, self._interval)
             levels = self._spread_fields()
-            self.reservoirs.begin(self._interval + 1)
-            before = self._booked() if self._yields else None
-            self._run_windows(self._interval, stop)
-            self.reservoirs.end(self._interval + 1, *self._edges[stop - 1 : stop + 1])
+            for first, last, end in self.pace.stretches(stop, at):
+                self._live(first, last, end)
             self.state.levels = levels
-            if before is not None:
-                self._feed_signals(self._booked() - before)
-            self._interval = stop
-            self.time_h = float(self._edges[stop])
+            self._interval = self.pace.next_edge(at)
+            self.time_h = float(self._edges[self._interval])
             self._apply_events()
             if halts is not None and halts():
                 return
 
-    def _booked(self) -> np.ndarray:
-        """Events of the sample since the start, (replicate, channel), and as many as reservoirs stand for."""
-        events = self.state.body.tally.copy()
-        return events + self.reservoirs.sampled_events if self.reservoirs else events
+    def _live(self, first: int, last: int, end: int) -> None:
+        """Bodies [first, last) from the present edge to edge ``end``, reservoirs and signals with them."""
+        begin = self._interval
+        self.courses.feed(self.state.body.signals, first, last, begin, end)
+        self.reservoirs.begin(begin + 1, first, last)
+        before = self._booked(first, last) if self._yields else None
+        if self.pace.quiet is not None and end > begin + 1:
+            schedule = self.courses.stretch(begin, end)
+            self._run_windows(schedule, first, last)
+            self.state.body.progress["window"][first:last] = end
+            hours = self._edges[end] - self._edges[begin]
+        else:
+            self._run_windows(self.courses.schedule(begin, end), first, last)
+            hours = self._edges[end] - self._edges[end - 1]
+        self.reservoirs.end(begin + 1, end + 1, hours, float(self._edges[end]), first, last)
+        if before is not None:
+            self._feed_signals(self._booked(first, last) - before, first, last)
+
+    def dismiss(self, bodies: np.ndarray) -> None:
+        """Follow bodies (replicate,) bool no longer: they stay as they are, and nothing is given to them."""
+        self.pace.is_over |= bodies
+        self.courses.clinician.is_stopped |= bodies
+
+    def _booked(self, first: int, last: int) -> np.ndarray:
+        """Events of the sample since the start, (body, channel), and as many as reservoirs stand for."""
+        events = self.state.body.tally[first:last].copy()
+        return events + self.reservoirs.sampled_events[first:last] if self.reservoirs else events
 
     def _spread_fields(self) -> tuple[np.ndarray, ...]:
         """Fields through the coming interval; their levels at its end."""
@@ -326,15 +346,15 @@ class Simulation:
         begin, end = self._edges[self._interval : self._interval + 2]
         return self._fields.spread(self.state, float(end - begin))
 
-    def _feed_signals(self, events: np.ndarray) -> None:
-        """Add to signals what the events of an interval, (replicate, channel), give them.
+    def _feed_signals(self, events: np.ndarray, first: int, last: int) -> None:
+        """Add to signals what the events of a stretch, (body, channel), give them.
 
         One channel after another, so that a body's sum does not hang on how many are in the batch.
         """
         happened = events.any(axis=0)
         for channel, signal, amount in self._yields:
             if happened[channel]:
-                self.state.body.signals[:, signal] += amount * events[:, channel]
+                self.state.body.signals[first:last, signal] += amount * events[:, channel]
 
     def _next_event(self) -> int:
         """The next interval at whose start cells come in or are set, a drug adds to a signal, or
@@ -346,10 +366,9 @@ class Simulation:
         found += [fed] if fed is not None else []
         return min(found, default=len(self._edges))
 
-    def _run_windows(self, begin: int, end: int) -> None:
-        schedule = self.courses.schedule(begin, end)
+    def _run_windows(self, schedule: Schedule, first: int, last: int) -> None:
         workers = self.workers[:1] if self.tiled else self.workers
-        bounds = np.linspace(0, self.replicates, len(workers) + 1).astype(int)
+        bounds = np.linspace(first, last, len(workers) + 1).astype(int)
         while True:
             parts = list(zip(bounds[:-1], bounds[1:], workers, strict=True))
             if len(workers) == 1:
@@ -428,7 +447,7 @@ class Simulation:
         """What is decided on the present edge, then infusions and resets that fall on it."""
         if self.courses.is_look(self.time_h):
             self.courses.look(self.time_h, self.cells, self.signals)
-        bodies = self.courses.treated
+        bodies = np.setdiff1d(self.courses.treated, np.flatnonzero(self.pace.is_over))
         draw = 0  # of this edge: every event and every cell has numbers of its own
         for at, event in self._events:
             if abs(at - self.time_h) < 1e-9:

@@ -44,14 +44,20 @@ def needs_exchange(compiled: CompiledModel) -> bool:
     return has_levels or len(model.compartments) > 1
 
 
-def run_edges(scenario: Scenario, compiled: CompiledModel) -> np.ndarray:
-    """Edges of all exchange intervals of a run, h, increasing from 0."""
+def run_edges(
+    scenario: Scenario, compiled: CompiledModel, exchange_h: float | None = None
+) -> np.ndarray:
+    """Edges of all exchange intervals of a run, h, increasing from 0.
+
+    ``exchange_h``: instead of the run's own.
+    """
     run = scenario.run
+    every_h = run.exchange_h if exchange_h is None else exchange_h
     times = [multiples(run.counts_every_h, run.until_h)]
     if run.snapshots_every_h > 0:
         times.append(multiples(run.snapshots_every_h, run.until_h))
     if needs_exchange(compiled):
-        times.append(multiples(run.exchange_h, run.until_h))
+        times.append(multiples(every_h, run.until_h))
     for dose in scenario.doses:
         times.append(np.array([dose.start_h, dose.start_h + dose.duration_h]))
     for offset in sorted(decided_times(scenario)):

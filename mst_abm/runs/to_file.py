@@ -28,7 +28,7 @@ from mst_abm.model.species import matches
 from mst_abm.records.checkpoint import remove_checkpoints
 from mst_abm.records.schema import Decided, Endpoint, FieldBlocks, Given, Header, ReactionRow
 from mst_abm.records.writer import RunWriter
-from mst_abm.runs.follow_up import Samples, read_endpoints
+from mst_abm.runs.follow_up import Samples, ends_h, read_endpoints
 from mst_abm.runs.keeping import COST, Keeper, Signals, origin
 from mst_abm.runs.needs import refuse_disc
 from mst_abm.runs.timetable import multiples
@@ -41,6 +41,8 @@ STREAM_RULE = (
     " exchange interval, interval, purpose and place, replicate"
 )
 SAME_H = 1e-9
+#: Days between looks for patients who have died.
+STOP_D = 7
 # a fingerprint costs some 15 us a replicate, for tiny models more than the run
 MOST_DIGESTED = 10_000
 
@@ -135,6 +137,7 @@ class Recording:
         scenario: Scenario = sim.scenario
         self.sim, self.writer, self.samples, self.keeper = sim, writer, samples, keeper
         self.progress = progress
+        self._is_over = False  # everybody has died
         self.until_h = float(scenario.run.until_h)
         self._records = _times(sim.record_times_h)
         self._snapshots = _times(sim.snapshot_times_h)
@@ -149,7 +152,7 @@ class Recording:
         self._started = time.monotonic()
 
     def run(self) -> None:
-        """To the end of the run, and what is known only then into the file."""
+        """To the end of the run, or of its patients, and what is known only then into the file."""
         self.go(self.until_h)
         header, sim, n = self.writer.header, self.sim, len(self.writer.header.replicates)
         results = read_endpoints(
@@ -177,8 +180,11 @@ class Recording:
     def go(self, to_h: float) -> None:
         """From stop to stop; what there is at the present one has been recorded."""
         begin = self.sim.time_h + SAME_H
+        self._let_go(is_daily=False)
         for time_h in sorted({*self._records, *self._snapshots, *self._looks}):
             if begin < time_h <= to_h + SAME_H:
+                if self._is_over:
+                    return
                 self._rest()
                 self._advance(time_h)
                 self._record(time_h)
@@ -195,7 +201,10 @@ class Recording:
         if time_h in self._records:
             self.writer.append_record(sim)
         if time_h in self._records or time_h in self._looks:
+            n_days = len(self.samples.daily)
             self.samples.take(self._laboratory, sim)
+            if len(self.samples.daily) > n_days:
+                self._let_go()
         if time_h in self._snapshots:
             header = self.writer.header
             for replicate in range(min(header.snapshot_replicates, len(header.replicates))):
@@ -205,6 +214,26 @@ class Recording:
             seconds = time.monotonic() - self._started
             n_events = int(sim.tally.sum())
             self.progress(Progress(time_h, self.until_h, n_cells, n_events, seconds))
+
+    def _let_go(self, *, is_daily: bool = True) -> None:
+        """Bodies of patients who have died or relapsed are followed no longer, where the run says so.
+
+        That hangs on all samples since the start, so it is looked for once a week; a run that goes on from
+        a checkpoint knows what was found the week before. What was last seen of a body that is alive holds on.
+        """
+        scenario, header, n = self.sim.scenario, self.writer.header, len(self.samples.daily)
+        if scenario.run.stop == "at end" or not n or (is_daily and n % STOP_D != 1):
+            return
+        looked_h, _ = self.samples.daily[(n - 1) // STOP_D * STOP_D]
+        died_h, lost_h = ends_h(
+            scenario,
+            self.samples,
+            seed=header.seed,
+            replicates=header.replicates,
+            decisions=self.sim.decisions if scenario.reactions else (),
+        )
+        self._is_over = bool(np.all(died_h <= looked_h))
+        self.sim.dismiss((died_h <= looked_h) | (lost_h <= looked_h))
 
     def _is_rest(self) -> bool:
         return self.keeper.is_due(self.sim.time_h)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mst_abm.scenario.definition import Scenario
     from mst_abm.scenario.trial import Arm, Trial
 
-TABLE = "endpoints.csv"
+TABLE, INDEX = "endpoints.csv", "records.csv"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,28 @@ def run_trial(
         for arm in chosen
     }
     write_table(trial, found, place / TABLE)
+    _write_index(files, place)
     return found
+
+
+def records_of(folder: str | os.PathLike[str]) -> dict[str, list[Path]]:
+    """The record of every patient by arm, as the last run of a trial left them."""
+    found: dict[str, list[Path]] = {}
+    with open(Path(folder) / INDEX, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["arm"], []).append(Path(folder) / row["file"])
+    return found
+
+
+def _write_index(files: dict[tuple[str, int], str], folder: Path) -> None:
+    """Whose record is in which file: an arm's folder keeps those of earlier scenarios too."""
+    unfinished = folder / f"{INDEX}.part"
+    with open(unfinished, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["arm", "patient", "file"])
+        for (arm, patient), path in sorted(files.items()):
+            writer.writerow([arm, patient, Path(path).relative_to(folder).as_posix()])
+    unfinished.replace(folder / INDEX)
 
 
 def _refuse_unknown_names(trial: Trial, arms: list[Arm]) -> None:
@@ -151,7 +172,7 @@ def _task(trial: Trial, arm: Arm, patient: int, folder: Path) -> Task:
         scenario=str(scenario.absolute() if scenario.exists() else scenario),
         overrides=overrides,
         folder=str(folder / arm.name),
-        seed=trial.cohort.seed,
+        seed=trial.cohort.seed if arm.seed is None else arm.seed,
     )
 
 
@@ -183,7 +204,7 @@ def _files(
 def run_task(task: Task) -> str:
     """Run one patient unless his file is there; its path, or that somebody else is at it.
 
-    A patient's random numbers are those of the replicate with his number, in every arm.
+    A patient's random numbers are those of the replicate with his number, in every arm without a seed of its own.
     """
     scenario = load_scenario(task.scenario, overrides=task.overrides)
     path = Path(task.folder, f"patient-{task.patient:05d}-{_content(scenario, task.seed)}.h5")

@@ -13,8 +13,21 @@ from mst_abm.model.definition import Model, Observable, Product
 
 
 @dataclass(frozen=True)
+class Quiet:
+    """When a body exchanges less often: no drug, no new cells, and signals below their levels."""
+
+    exchange_h: float
+    from_h: float = 0.0
+    after_infusion_h: float = 0.0
+    drugs_below: float = 0.0
+    below: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Run:
     """How long, with which seed, and what is recorded how often (0: never).
+
+    ``stop``: how far bodies are followed: to the end, to the death of their patient, or to where leukaemia is lost to.
 
     ``checkpoint_h``: simulated time between checkpoints, no result hangs on it. ``mode``: "exact", or "tiled" for large lattices and threads; ``tile``, side of a tile in sites,
     and ``window_h`` belong to the latter and are derived when 0.
@@ -30,6 +43,8 @@ class Run:
     tile: int = 0
     window_h: float = 0.0
     checkpoint_h: float = 24.0
+    stop: Literal["at end", "at death", "at relapse"] = "at end"
+    quiet: Quiet | None = None
 
 
 @dataclass(frozen=True)

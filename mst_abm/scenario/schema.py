@@ -91,7 +91,7 @@ Switch = Annotated[
 ]
 #: A number with a unit that only its surroundings know.
 Written = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(_WRITTEN)]
-Class = Literal["measured", "calibrated", "assumption"]
+Class = Literal["measured", "derived", "calibrated", "assumption"]
 
 
 class Section(BaseModel):
@@ -458,6 +458,7 @@ class InitialSection(Section):
     place: Any = "random"
     times: Annotated[Number, Field(ge=0)] = Field(1.0, description="factor on the amount")
     switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
     source: Word = ""
 
 
@@ -525,6 +526,7 @@ class GraftSection(Section):
     counters: dict[Word, Any] = {}
     fraction_of: Word | None = None
     switch: Word | None = None
+    class_: Class | None = Field(None, alias="class")
     source: Word = ""
 
 
@@ -638,8 +640,22 @@ class RecordSection(Section):
     snapshots: Time = 0.0
 
 
+class QuietSection(Section):
+    """When a body exchanges less often."""
+
+    exchange: Time = Field(4.0, description="exchange interval of a quiet body")
+    from_: Time = Field(0.0, alias="from", description="not before this time")
+    after_infusion: Time = Field(0.0, description="not before cells were last given, plus this")
+    drugs_below: float = Field(
+        1e-3, ge=0, description="levels of drugs, and of what they become, in their own units"
+    )
+    below: dict[str, float] = Field({}, description="levels of signals")
+
+
 class RunSection(Section):
     until: Time = 24.0
+    stop: Literal["at end", "at death", "at relapse"] = "at end"
+    quiet: QuietSection | None = None
     seed: int = Field(1, ge=0, lt=2**64)
     exchange: Time = 0.5
     mode: Literal["exact", "tiled"] = "exact"

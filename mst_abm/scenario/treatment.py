@@ -22,7 +22,7 @@ from mst_abm.clinic.protocol import (
 from mst_abm.errors import closest
 from mst_abm.model.definition import Product
 from mst_abm.scenario.context import Context, share_of
-from mst_abm.scenario.definition import Run
+from mst_abm.scenario.definition import Quiet, Run
 from mst_abm.scenario.document import Keys
 from mst_abm.scenario.problems import WordError, known_keys
 from mst_abm.scenario.schema import (
@@ -69,6 +69,33 @@ def read_run(context: Context) -> Run:
         tile=section.tile,
         window_h=section.window,
         checkpoint_h=section.checkpoint,
+        stop=section.stop,
+        quiet=_read_quiet(context, section),
+    )
+
+
+def _read_quiet(context: Context, section: RunSection) -> Quiet | None:
+    """The quieter pace, if its interval is made of usual ones."""
+    quiet, keys = section.quiet, ("run", "quiet")
+    if quiet is None:
+        return None
+    times = quiet.exchange / section.exchange if section.exchange > 0 else math.inf
+    if round(times) < 1 or abs(times - round(times)) > 1e-9:
+        context.problems.add(
+            (*keys, "exchange"),
+            f"expected a multiple of run.exchange ({section.exchange:g} h), got {quiet.exchange:g} h",
+        )
+    if section.mode != "exact" or context.names["fields"]:
+        context.problems.add(keys, "expected only in exact mode and without fields", at_key=True)
+    for name in quiet.below:
+        with context.problems.at(*keys, "below", name):
+            context.known("signals", name, "signal")
+    return Quiet(
+        exchange_h=quiet.exchange,
+        from_h=quiet.from_,
+        after_infusion_h=quiet.after_infusion,
+        drugs_below=quiet.drugs_below,
+        below=tuple(quiet.below.items()),
     )
 
 

@@ -8,66 +8,29 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from mst_abm.clinic.cohort import MOST_PARAMETERS, Cohort, Distribution, Parameter
+from mst_abm.clinic.cohort import Cohort
 from mst_abm.clinic.readings import Reading
 from mst_abm.clinic.survival import SURVIVAL
 from mst_abm.clinic.targets import OVER_TIME, Target
 from mst_abm.errors import Problem, ScenarioError, did_you_mean
+from mst_abm.scenario.cohort import CohortSection, read_cohort
 from mst_abm.scenario.document import inline, read_file
 from mst_abm.scenario.merging import find_file
 from mst_abm.scenario.problems import Problems
-from mst_abm.scenario.schema import Class, Section, Switch, Time, Word
-
-KINDS = ("normal", "lognormal", "uniform", "choice")
-
-
-class DistributionSection(Section):
-    mean: float = 0.0
-    sd: float = Field(0.0, ge=0)
-    median: float = Field(1.0, gt=0)
-    sd_log: float = Field(0.0, ge=0)
-    low: float | None = None
-    high: float | None = None
-    values: list[float] = Field([])
-    weights: list[float] = Field([])
-
-
-def _powers(value: object) -> object:
-    return dict.fromkeys(map(str, value), 1.0) if isinstance(value, list) else value
+from mst_abm.scenario.schema import Section, Switch, Time, Word
 
 
 def _yes_or_no(value: object) -> object:
     return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
 
 
-class ParameterSection(Section):
-    name: Word
-    normal: DistributionSection | None = None
-    lognormal: DistributionSection | None = None
-    uniform: DistributionSection | None = None
-    choice: DistributionSection | None = None
-    times: Annotated[dict[str, float], BeforeValidator(_powers)] = Field({})
-    sets: dict[str, Word] = Field({})
-    class_: Class = Field("assumption", alias="class")
-    source: Word
-
-
-class CorrelationSection(Section):
-    of: list[Word] = Field(min_length=2, max_length=2)
-    rho: float = Field(gt=-1, lt=1)
-
-
-class CohortSection(Section):
-    seed: int = Field(default=1, ge=0, lt=2**64)
-    patients: int = Field(default=30, ge=1)
-    parameters: list[ParameterSection] = Field(default=[], max_length=MOST_PARAMETERS)
-    correlated: list[CorrelationSection] = Field(default=[])
-
-
 class ArmSection(Section):
     like: Word | None = Field(None, description="an arm above, of which scenario and set hold too")
     scenario: Word | None = None
     patients: int | None = Field(None, ge=1, description="at most, where an arm is costly")
+    seed: int | None = Field(
+        None, ge=0, lt=2**64, description="the same patients, all chance drawn anew"
+    )
     set: dict[str, Any] = Field({})
 
 
@@ -100,25 +63,32 @@ class ReadingSection(Section):
 
 class TrialSection(Section):
     name: Word = ""
-    cohort: CohortSection = CohortSection()
+    cohort: CohortSection = CohortSection.model_validate({})
     arms: dict[str, ArmSection] = Field(min_length=1)
+    compare: list[Word] = Field(
+        [], description="arms held against the first of them; all where empty"
+    )
     readings: dict[str, ReadingSection] = Field({})
     targets: list[TargetSection] = Field([])
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A scenario file, what is set in it by ``NAME=VALUE`` texts, and the most patients it gets."""
+    """A scenario file, what is set in it by ``NAME=VALUE`` texts, the most patients it gets, and their random numbers.
+
+    ``seed``: of the stream; that of the cohort where None, as in the other arms.
+    """
 
     name: str
     scenario: Path
     overrides: tuple[str, ...] = ()
     patients: int | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A cohort, its arms, and the observations it is compared with."""
+    """A cohort, its arms, and the observations it is compared with; ``compare``: arms held against the first of them."""
 
     name: str
     cohort: Cohort
@@ -127,6 +97,7 @@ class Trial:
     readings: tuple[Reading, ...]
     targets: tuple[Target, ...]
     path: str = ""
+    compare: tuple[str, ...] = ()
 
 
 def load_trial(path: str | Path) -> Trial:
@@ -150,13 +121,10 @@ def load_trial(path: str | Path) -> Trial:
         problems.finish()
         raise ScenarioError([Problem(str(path), 0, 0, "expected a trial: cohort, arms, targets")])
     arms = _read_arms(section, problems, file.parent)
-    parameters = _read_parameters(section.cohort, problems)
-    known = [p.name for p in parameters]
-    for i, pair in enumerate(section.cohort.correlated):
-        for name in pair.of:
-            if name not in known:
-                message = f"unknown parameter '{name}'{did_you_mean(name, known)}"
-                problems.add(("cohort", "correlated", i, "of"), message)
+    cohort, patients = read_cohort(section.cohort, problems, file)
+    for i, name in enumerate(section.compare):
+        if name not in section.arms:
+            problems.add(("compare", i), f"unknown arm '{name}'{did_you_mean(name, section.arms)}")
     targets = _read_targets(section, problems)
     readings = tuple(
         _reading(name, item, problems, ("readings", name))
@@ -165,16 +133,13 @@ def load_trial(path: str | Path) -> Trial:
     problems.finish()
     return Trial(
         name=section.name or file.stem,
-        cohort=Cohort(
-            parameters=tuple(parameters),
-            correlations=tuple((c.of[0], c.of[1], c.rho) for c in section.cohort.correlated),
-            seed=section.cohort.seed,
-        ),
-        patients=section.cohort.patients,
+        cohort=cohort,
+        patients=patients,
         arms=tuple(arms),
         readings=readings,
         targets=tuple(targets),
         path=str(path),
+        compare=tuple(section.compare) or tuple(section.arms),
     )
 
 
@@ -198,54 +163,8 @@ def _read_arms(section: TrialSection, problems: Problems, folder: Path) -> list[
         with problems.at("arms", name, "scenario"):
             file = find_file(scenario, folder)
             overrides = tuple(f"{key}={inline(value)}" for key, value in settings.items())
-            found.append(Arm(name, file, overrides, most))
+            found.append(Arm(name, file, overrides, most, section.arms[name].seed))
     return found
-
-
-def _read_parameters(section: CohortSection, problems: Problems) -> list[Parameter]:
-    found: list[Parameter] = []
-    for i, item in enumerate(section.parameters):
-        keys = ("cohort", "parameters", i)
-        kind = problems.one_of(keys, item, KINDS, "one")
-        if item.name in [p.name for p in found]:
-            problems.add((*keys, "name"), f"'{item.name}' is already given; use another name")
-        if not item.times and not item.sets:
-            problems.add(keys, "expected 'times' or 'sets': the numbers that differ with it")
-        if kind:
-            distribution = _distribution(kind, getattr(item, kind), problems, (*keys, kind))
-            found.append(
-                Parameter(item.name, distribution, item.times, item.sets, item.class_, item.source)
-            )
-    return found
-
-
-def _distribution(
-    kind: str, section: DistributionSection, problems: Problems, keys: Any
-) -> Distribution:
-    bounds: dict[str, Any] = {
-        k: getattr(section, k) for k in ("low", "high") if getattr(section, k) is not None
-    }
-    if kind == "uniform" and len(bounds) < 2:
-        problems.add(keys, "expected 'low' and 'high'")
-    if len(bounds) == 2 and bounds["low"] >= bounds["high"]:
-        problems.add(keys, f"expected low below high, got {bounds['low']:g} and {bounds['high']:g}")
-    if kind == "choice" and (
-        not section.values
-        or len(section.values) != len(section.weights)
-        or min(section.weights) < 0
-        or sum(section.weights) <= 0
-    ):
-        problems.add(keys, "expected as many 'weights' as 'values', none below 0")
-    return Distribution(
-        kind=kind,
-        mean=section.mean,
-        sd=section.sd,
-        median=section.median,
-        sd_log=section.sd_log,
-        values=tuple(section.values),
-        weights=tuple(section.weights),
-        **bounds,
-    )
 
 
 def _reading(name: str, item: ReadingSection, problems: Problems, keys: Any) -> Reading:

@@ -1,0 +1,248 @@
+"""Arms of a trial: what each shows with its interval, and how two differ in the same patients.
+
+Shares have Wilson's interval, medians the exact one of order statistics, means and differences the percentile bootstrap
+of scipy. Every number says how many patients it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mst_abm.clinic.survival import (
+    ENDS_OF_REMISSION,
+    SURVIVAL,
+    columns_of,
+    incidence_curve,
+    outcome,
+    share_at,
+    survival_curve,
+)
+
+RESAMPLES = 4000
+#: Days at which survival and incidence are stated, as far as patients were followed.
+LANDMARKS_D = (28.0, 60.0, 100.0, 180.0, 365.0, 730.0, 1095.0, 1460.0)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What a column of endpoints is: its unit, and what its values 0, 1 ... stand for, if they are classes."""
+
+    name: str
+    unit: str = "1"
+    categories: tuple[str, ...] = ()
+
+    @property
+    def is_chance(self) -> bool:
+        """Whether it is a probability of each patient."""
+        return self.name.endswith("_probability")
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether it is when something came, which may be never; a number of days always is."""
+        counts = ("_days", "_time", "_hazard")
+        is_count = self.name.endswith(counts) or "days_" in self.name or "twist" in self.name
+        return self.unit in ("d", "h") and not self.categories and not is_count
+
+    @property
+    def is_part_of_survival(self) -> bool:
+        """Whether it is one of the pair that makes a survival."""
+        base = self.name.removeprefix("true_")
+        return any(base in (f"{kind}_time", f"{kind}_event") for kind in SURVIVAL)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One number of an arm with its 95 % interval: from ``n`` of ``of`` patients."""
+
+    arm: str
+    endpoint: str
+    statistic: str
+    value: float
+    low: float
+    high: float
+    n: int
+    of: int
+    unit: str = "1"
+    category: int = -1  # of a share of a class: its place
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Arm minus control in the mean of a measure, with its 95 % interval over ``n`` of ``of`` pairs of one patient.
+
+    ``saved``: variance of the difference between as many different patients, over that in pairs.
+    """
+
+    arm: str
+    control: str
+    endpoint: str
+    measure: str
+    value: float
+    low: float
+    high: float
+    saved: float
+    n: int
+    of: int
+    unit: str = "1"
+
+
+def summaries(
+    arm: str,
+    columns: Mapping[str, np.ndarray],
+    endpoints: Sequence[Endpoint],
+) -> list[Summary]:
+    """What an arm shows; ``columns`` float64 (patient,) by endpoint."""
+    found: list[Summary] = []
+    for endpoint in endpoints:
+        is_over_time = endpoint.is_part_of_survival or endpoint.name in ENDS_OF_REMISSION
+        if endpoint.name in columns and not is_over_time:
+            found += _of_endpoint(arm, endpoint, columns[endpoint.name])
+    for name in (*SURVIVAL, *ENDS_OF_REMISSION):
+        if columns.keys() >= set(columns_of(name)):
+            found += _over_time(arm, columns, name)
+    return found
+
+
+def differences(
+    arms: tuple[str, str],
+    columns: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
+    endpoints: Sequence[Endpoint],
+    until_d: float,
+) -> list[Difference]:
+    """How an arm differs from the control in the patients that both have; who was not reached counts as reached at ``until_d``."""
+    found = []
+    for endpoint in endpoints:
+        if any(endpoint.name not in c for c in columns) or endpoint.categories:
+            continue
+        values = [c[endpoint.name] for c in columns]
+        of = min(map(len, values))
+        for measure, unit in _measures(endpoint):
+            one, other = (_measured(v[:of], endpoint, measure, until_d) for v in values)
+            known = np.isfinite(one) & np.isfinite(other)
+            one, other = one[known], other[known]
+            apart = one - other
+            low, high = mean_interval(apart)
+            mean = float(apart.mean()) if len(apart) else np.nan
+            found.append(
+                Difference(*arms, endpoint.name, measure, mean, low, high, saved_by_pairs(one, other), len(apart), of, unit)
+            )  # fmt: skip
+    return found
+
+
+def saved_by_pairs(one: np.ndarray, other: np.ndarray) -> float:
+    """Variance of a difference between different patients over that in the same ones, values (patient,) of two arms.
+
+    Infinite where all pairs differ by the same; not a number where nothing varies, or there are fewer than two.
+    """
+    if len(one) < 2:
+        return np.nan
+    apart, both = np.var(one - other, ddof=1), np.var(one, ddof=1) + np.var(other, ddof=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.divide(both, apart))
+
+
+def share_interval(reached: int, of: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of patients."""
+    from scipy.stats import binomtest
+
+    if of == 0:
+        return np.nan, np.nan
+    found = binomtest(reached, of).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def median_interval(values: np.ndarray) -> tuple[float, float]:
+    """Exact 95 % interval of a median by order statistics; infinite values rank last. Open where patients are too few."""
+    from scipy.stats import quantile_test
+
+    if not len(values):
+        return np.nan, np.nan
+    found = quantile_test(values, q=0.0, p=0.5).confidence_interval(0.95)
+    # scipy says nan where no order statistic is far enough out
+    low, high = float(found.low), float(found.high)
+    return -np.inf if np.isnan(low) else low, np.inf if np.isnan(high) else high
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % interval of a mean by the percentile bootstrap, the same for the same values."""
+    from scipy.stats import bootstrap
+
+    if len(values) < 2:
+        return np.nan, np.nan
+    draw: Any = np.random.Generator(np.random.Philox(key=1))
+    found = bootstrap((values,), np.mean, method="percentile", n_resamples=RESAMPLES, rng=draw)
+    interval = found.confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def _of_endpoint(arm: str, endpoint: Endpoint, values: np.ndarray) -> list[Summary]:
+    of = len(values)
+    known = values[~np.isnan(values)]
+    n = len(known)
+
+    def row(
+        statistic: str, value: float, bounds: tuple[float, float], n: int, unit: str, kind: int = -1
+    ) -> Summary:
+        return Summary(arm, endpoint.name, statistic, value, *bounds, n, of, unit, kind)
+
+    def share(statistic: str, reached: int, among: int, kind: int = -1) -> Summary:
+        value = reached / among if among else np.nan
+        return row(statistic, value, share_interval(reached, among), among, "1", kind)
+
+    if endpoint.categories:
+        return [
+            share(f"share {word}", int((known == i).sum()), n, i)
+            for i, word in enumerate(endpoint.categories)
+        ]
+    if endpoint.is_chance:
+        mean = float(known.mean()) if n else np.nan
+        return [row("mean chance", mean, mean_interval(known), n, "1")]
+    if endpoint.is_reached:
+        late = np.where(np.isnan(values), np.inf, values)
+        middle = float(np.median(late)) if of else np.nan
+        median = row("median", middle, median_interval(late), of, endpoint.unit)
+        return [share("share reached", n, of), median]
+    middle = float(np.median(known)) if n else np.nan
+    return [row("median", middle, median_interval(known), n, endpoint.unit)]
+
+
+def _over_time(arm: str, columns: Mapping[str, np.ndarray], name: str) -> list[Summary]:
+    found = outcome(columns, name)
+    curve = incidence_curve(found) if found.is_competing else survival_curve(found)
+    word = "incidence" if found.is_competing else "survival"
+    estimates = {day: share_at(found, day) for day in LANDMARKS_D}
+    rows = []
+    for day, estimate in estimates.items():
+        if np.isnan(estimate.value):
+            continue
+        step = int(np.searchsorted(curve.days, day * (1 + 1e-6) + 1e-6, side="right")) - 1
+        low, high = float(curve.low[step]), float(curve.high[step])
+        if estimate.value in (0.0, 1.0):
+            # Greenwood's variance is none where nothing has happened, or all has
+            n = round(estimate.patients)
+            low, high = share_interval(round(estimate.value * n), n)
+        of = len(columns[columns_of(name)[0]])
+        text = f"{word} at day {day:g}"
+        rows.append(Summary(arm, name, text, estimate.value, low, high, found.n, of))
+    return rows
+
+
+def _measures(endpoint: Endpoint) -> list[tuple[str, str]]:
+    if endpoint.is_part_of_survival:
+        return [("mean", endpoint.unit)]
+    if endpoint.is_reached:
+        return [("share reached", "1"), ("mean, by the end at most", endpoint.unit)]
+    return [("mean", endpoint.unit)]
+
+
+def _measured(values: np.ndarray, endpoint: Endpoint, measure: str, until_d: float) -> np.ndarray:
+    if measure == "share reached":
+        return (~np.isnan(values)).astype(float)
+    if endpoint.is_reached:
+        end = until_d * (24.0 if endpoint.unit == "h" else 1.0)
+        return np.where(np.isnan(values), end, np.minimum(values, end))
+    return values
