@@ -22,6 +22,7 @@ from mst_abm.errors import ClusterError
 from mst_abm.runs.campaign import Campaign, plan_campaign
 from mst_abm.runs.pools import WorkerLost
 from mst_abm.runs.shards import run_shard
+from mst_abm.runs.slurm import Request, with_memory
 from mst_abm.runs.working import STOPPED, run_missing, shard_at_work, worked
 
 distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
@@ -268,7 +269,7 @@ def test_jobs_of_slurm_are_workers_and_one_that_is_cancelled_is_replaced(
     with (
         dask.config.set({"jobqueue.slurm.interface": "lo"}),
         slurm_pool(
-            jobs=2, logs=tmp_path / "log", partition="main", time_limit="10", memory="1G"
+            with_memory(Request(array="2", partition="main", time="10"), campaign), tmp_path / "log"
         ) as pool,
     ):  # fmt: skip
         run_missing(campaign, pool, progress=cancel)
