@@ -20,6 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (
     "version",
     "errors",
+    "extras",
     "units",
     "engine",
     "model",
@@ -104,7 +105,7 @@ def test_every_library_imported_is_declared():
     extras = project["optional-dependencies"]
     declared |= {
         re.split(r"[<>=\[]", item)[0]
-        for name in ("analysis", "export", "movie", "report", "statistics")
+        for name in ("analysis", "cluster", "export", "movie", "report", "statistics")
         for item in extras[name]
     }
     imported = {name.split(".")[0] for m in MODULES for name, _ in imports_of(m)}
