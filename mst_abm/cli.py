@@ -493,15 +493,28 @@ def plot(out: Path, output: Path | None, force: bool) -> None:
 
 @main.command()
 @_out
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Page [OUT as .html].")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Page [OUT as .html, or report.html in it].",
+)
 @_force
 def report(out: Path, output: Path | None, force: bool) -> None:
-    """Write one HTML page about a run, with figures and a view that turns; needs no network."""
-    from mst_abm.report.story import report_run
+    """Write one HTML page about a run, or about a folder of runs; it needs no network.
 
-    page = output or out.with_suffix(".html")
+    OUT is a record, or the folder of a trial, a campaign or any records.
+    """
+    page = output or (out.with_suffix(".html") if out.is_file() else out / "report.html")
     _check_output(page, force, record=out, what="page")
-    report_run(out, page)
+    if out.is_dir():
+        from mst_abm.report.comparison import report_folder
+
+        report_folder(out, page)
+    else:
+        from mst_abm.report.story import report_run
+
+        report_run(out, page)
     click.echo(f"page: {page}")
 
 
@@ -649,6 +662,25 @@ def _say_findings(
     if widths:
         click.echo(f"\n{needs_text(needs(plan, result, widths))}", nl=False)
     click.echo(f"also: {', '.join(file.name for file in files)}")
+
+
+@main.command()
+@_file
+@_set
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write [the screen].")
+@_force
+def odd(file: Path, overrides: tuple[str, ...], output: Path | None, force: bool) -> None:
+    """Describe a scenario by the ODD protocol, with tables of all parameters, in Markdown."""
+    from mst_abm.report.odd import odd_text, write_odd
+    from mst_abm.scenario import load_scenario
+
+    scenario = load_scenario(file, overrides=overrides)
+    if output is None:
+        click.echo(odd_text(scenario), nl=False)
+        return
+    _check_output(output, force, record=file, what="description")
+    write_odd(scenario, output)
+    click.echo(f"description: {output}")
 
 
 @main.command()

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from thresholds import PAIRS, PRECISION
 
 from mst_abm.cli import main
 from mst_abm.clinic.arms import (
@@ -25,7 +26,6 @@ from mst_abm.errors import RecordError
 from mst_abm.records.arms import ArmRecords
 from mst_abm.records.places import is_ours
 from mst_abm.report.trial_figures import ArmToDraw, draw_trial
-from tests.thresholds import PAIRS, PRECISION
 
 pytest.importorskip("lifelines", reason="needs the extra statistics")
 NEVER = np.nan

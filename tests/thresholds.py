@@ -345,11 +345,11 @@ RESERVOIRS = {
 }
 
 #: Null trials: two arms of so many patients each with one hazard, p held against the uniform law (Kolmogorov and Smirnov).
-#: A hazard ratio of 1.5 shifts the statistic by half a standard deviation, which 400 trials see for certain.
-NULL_TRIALS = {"patients": 30, "trials": 400, "alarm": 1e-6, "ratio": 1.5}
+#: A hazard ratio of 1.5 shifts the root of the statistic by more than one standard deviation, which 100 trials see for certain.
+NULL_TRIALS = {"patients": 30, "trials": 400, "simulated": 100, "alarm": 1e-6, "ratio": 1.5}
 
-#: Quiet stretches: cells of the body after four days, of replicates with and without them; sd of a ratio 0.3. Delta is a tenth of the
-#: mean, which is a third of its sd.
+#: Quiet stretches: cells of the body after two days that grow fivefold, of replicates with and without them; sd 0.14 of the
+#: mean, delta 5 % of it. Signals that stand still for a day make a quarter more.
 QUIET = {"cells": Size(1, 0.33)}
 #: Variance saved by pairs: log of a ratio of two variances from n pairs has a standard error of 2 / sqrt(n); five of them.
 PAIRS = {"rho": 0.8, "n": 2000, "log": 0.224}

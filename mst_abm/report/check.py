@@ -34,7 +34,7 @@ def check_text(scenario: Scenario) -> str:
     check_addresses(compiled.geometry, len(edges) - 1)
     lines = _head(scenario)
     lines += _rules(scenario)
-    lines += _protocol(scenario)
+    lines += protocol_lines(scenario)
     lines += _spaces(scenario)
     lines += _fields(scenario)
     lines += _tiles(scenario, compiled, edges)
@@ -59,9 +59,11 @@ def _head(scenario: Scenario) -> list[str]:
         f", snapshots every {duration(run.snapshots_every_h)}" if run.snapshots_every_h else ""
     )
     start = f", starts as {scenario.start}" if scenario.start else ""
+    calm = f" ({duration(run.quiet.exchange_h)} in quiet stretches)" if run.quiet else ""
+    end = f", no further than {run.stop.removeprefix('at ')}" if run.stop != "at end" else ""
     return [
-        f"{scenario.name}{start}: {duration(run.until_h)}, seed {run.seed}, exchange every"
-        f" {duration(run.exchange_h)}, counts every {duration(run.counts_every_h)}{snapshots}"
+        f"{scenario.name}{start}: {duration(run.until_h)}{end}, seed {run.seed}, exchange every"
+        f" {duration(run.exchange_h)}{calm}, counts every {duration(run.counts_every_h)}{snapshots}"
     ]
 
 
@@ -70,7 +72,8 @@ def _rules(scenario: Scenario) -> list[str]:
     return ["", *(fill(text, LINE, subsequent_indent="    ") for text in sentences)]
 
 
-def _protocol(scenario: Scenario) -> list[str]:
+def protocol_lines(scenario: Scenario) -> list[str]:
+    """What is given, decided and seen, a line each."""
     acts = [
         (dose.start_h, f"{dose.drug} {number(dose.amount_mg)} mg {_over(dose.duration_h)}")
         for dose in scenario.doses

@@ -40,7 +40,10 @@ def panel_data(panel: Panel, given: Sequence[tuple[float, float]]) -> dict[str, 
             "y": _short(_height(middle, panel)),
         }
         if line.band is not None:
-            entry["low"], entry["high"] = (_short(_height(b[kept], panel)) for b in line.band)
+            # a band that goes down to nothing ends at the edge of a logarithmic axis
+            floor = panel.limits[0] if panel.scale == "log" else -np.inf
+            bands = (np.maximum(edge[kept], floor) for edge in line.band)
+            entry["low"], entry["high"] = (_short(_height(edge, panel)) for edge in bands)
         lines.append(entry)
     ticks, words = _ticks(panel)
     end = float(days[-1])
@@ -109,9 +112,12 @@ def _ticks(panel: Panel) -> tuple[list[float], list[str]]:
 
 
 def _range(panel: Panel) -> list[float] | None:
-    """Counts begin at zero, as in the figure; None: as plotly likes."""
-    if panel.scale != "symlog":
+    """As in the figure, where counts begin at zero; None: as plotly likes."""
+    if panel.scale == "linear":
         return None
+    if panel.scale == "log":
+        low, high = np.log10(panel.limits)
+        return [float(low), float(high)]
     tops = [line.values if line.band is None else line.band[1] for line in panel.lines]
     top = max(float(np.max(values, initial=1.0)) for values in tops)
     return [0.0, float(1.05 * _height(np.array(top), panel))]

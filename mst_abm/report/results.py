@@ -33,60 +33,52 @@ def percent(interval: Interval) -> str:
     )
 
 
-def endpoints_table(
-    table: Mapping[str, np.ndarray],
-    reported: Mapping[str, np.ndarray],
-    true: Mapping[str, np.ndarray],
-) -> Table | None:
+Values = Mapping[str, np.ndarray]
+
+
+def endpoints_table(table: Values, reported: Values, true: Values) -> Table | None:
     """Each endpoint as reported and as it was, with how many reached it; None if there is none.
 
     ``table``: columns of `Run.endpoint_table`; ``reported``, ``true``: (replicate,) by name.
     """
-    rows = [
-        row
-        for i in np.flatnonzero(table["is_true"])
-        for row in _rows(table, int(i), reported, true)
-    ]
+    rows = []
+    for place in np.flatnonzero(table["is_true"]):
+        name, text = str(table["endpoint"][place]), str(table["description"][place])
+        words, unit = str(table["categories"][place]), str(table["unit"][place])
+        seen, was = (readings(v[name], unit, words) for v in (reported, true))
+        is_seen = bool(table["is_reported"][place])
+        found = [word for word in dict.fromkeys((*seen, *was)) if word in seen or word in was]
+        for word in found:
+            before = seen.get(word, "-") if is_seen else "not measured"
+            rows.append((f"{name}: {word}" if word else name, before, was.get(word, "-"), text))
     if not rows:
         return None
     n = len(next(iter(true.values())))
-    caption = "Endpoints, as the laboratory's reports show them and as they were."
-    if n > 1:
-        caption += (
-            f" Of {n} replicates: medians of those that reached it, and shares, each with its 95 % "
-            "interval in brackets (of a median from the order of values, of a share by Wilson's score)."
-        )
-        caption += f" Fewer than {FEWEST} give no interval of a median." if n < FEWEST else ""
+    caption = "Endpoints, as the laboratory's reports show them and as they were." + explained(n)
     return Table(caption, ("endpoint", "reported", "true", "what it is"), rows, numeric=(1, 2))
 
 
-def _rows(
-    table: Mapping[str, np.ndarray],
-    place: int,
-    reported: Mapping[str, np.ndarray],
-    true: Mapping[str, np.ndarray],
-) -> list[tuple[str, str, str, str]]:
-    name, unit = str(table["endpoint"][place]), str(table["unit"][place])
-    text, words = str(table["description"][place]), str(table["categories"][place])
-    is_seen = bool(table["is_reported"][place])
-    if not words:
-        values = [_quantity(reported[name], unit), _quantity(true[name], unit)]
-        return [(name, values[0] if is_seen else "not measured", values[1], text)]
-    names = words.split("|")
-    if len(true[name]) == 1:
-        seen, was = (_word(v[name][0], names) for v in (reported, true))
-        return [(name, seen if is_seen else "not measured", was, text)]
-    rows = []
-    for code, word in enumerate(names):
-        seen_n, true_n = ((v[name] == code).sum() for v in (reported, true))
-        if seen_n or true_n:
-            seen, was = _part(reported[name], code), _part(true[name], code)
-            rows.append((f"{name}: {word}", seen if is_seen else "not measured", was, text))
-    return rows or [(name, "-", "-", text)]
+def explained(n: int) -> str:
+    """What the numbers of an endpoint of n replicates are."""
+    if n == 1:
+        return ""
+    text = (
+        f" Of {n} replicates: medians of those that reached it, and shares, each with its 95 % "
+        "interval in brackets (of a median from the order of values, of a share by Wilson's score)."
+    )
+    return text + (f" Fewer than {FEWEST} give no interval of a median." if n < FEWEST else "")
 
 
-def _word(value: float, names: list[str]) -> str:
-    return names[int(value)] if np.isfinite(value) else "-"
+def readings(values: np.ndarray, unit: str, categories: str) -> dict[str, str]:
+    """An endpoint of all replicates in words: "" by its value, or by category where it has any."""
+    names = categories.split("|") if categories else []
+    if not names:
+        return {"": _quantity(values, unit)}
+    if len(values) == 1:
+        return {"": names[int(values[0])] if np.isfinite(values[0]) else "-"}
+    return {
+        word: _part(values, code) for code, word in enumerate(names) if (values == code).any()
+    } or {"": "-"}
 
 
 def _part(values: np.ndarray, code: int) -> str:
@@ -129,21 +121,25 @@ def cells_table(run: Run) -> Table:
     return Table(caption, ("cells", "start", "lowest", "end"), rows, numeric=(1, 2, 3))
 
 
-def kills_table(run: Run) -> Table | None:
-    """Leukaemia cells lost by the rule that took them; None if there were none."""
-    lost = {
-        rule: cells.sum(axis=1) for rule, cells in run.leukaemia_deaths().items() if cells.any()
-    }
+def kills_of(run: Run) -> dict[str, np.ndarray]:
+    """int64 (replicate,) by rule: leukaemia cells lost in the whole run."""
+    lost = run.leukaemia_deaths()
+    return {rule: cells.sum(axis=1) for rule, cells in lost.items() if cells.any()}
+
+
+def kills_table(lost: Mapping[str, np.ndarray], of: str = "") -> Table | None:
+    """Leukaemia cells lost by the rule that took them, `kills_of` one or more runs; None if there were none."""
     if not lost:
         return None
-    total = sum(int(cells.sum()) for cells in lost.values())
+    everything = np.sum(list(lost.values()), axis=0)
+    n, total = len(everything), int(everything.sum())
     rows = [
         (rule, shown(median_of(cells)), f"{cells.sum() / total:.1%}")
         for rule, cells in sorted(lost.items(), key=lambda item: (-item[1].sum(), item[0]))
     ]
-    rows.append(("all", shown(median_of(np.sum(list(lost.values()), axis=0))), "100.0%"))
+    rows.append(("all", shown(median_of(everything)), "100.0%"))
     return Table(
-        f"Leukaemia cells lost by rule{_of(run)}; the shares add up.",
+        f"Leukaemia cells lost by rule{of}{_several(n)}; the shares add up.",
         ("rule", "simulated cells lost", "share of all"),
         rows,
         numeric=(1, 2),
@@ -168,10 +164,12 @@ def deaths_table(run: Run) -> Table | None:
             (f"{len(rest)} more rules", shown(median_of(np.sum([n for _, n in rest], axis=0))))
         )
     return Table(
-        f"Deaths of all kinds of cells by rule{_of(run)}.", ("rule", "events"), rows, numeric=(1,)
+        f"Deaths of all kinds of cells by rule{_several(len(run.replicates))}.",
+        ("rule", "events"),
+        rows,
+        numeric=(1,),
     )
 
 
-def _of(run: Run) -> str:
-    n = len(run.replicates)
+def _several(n: int) -> str:
     return "" if n == 1 else f", medians of {n} replicates with 95 % intervals"

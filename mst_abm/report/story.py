@@ -27,7 +27,7 @@ from mst_abm.report.panels import (
     panels_of,
     time_unit,
 )
-from mst_abm.report.results import cells_table, deaths_table, endpoints_table, kills_table
+from mst_abm.report.results import cells_table, deaths_table, endpoints_table, kills_of, kills_table
 from mst_abm.report.space import (
     FEW,
     MOST_FRAMES,
@@ -70,11 +70,11 @@ def report_run(record: str | os.PathLike[str], output: str | os.PathLike[str]) -
 
 def page_of(run: Run, output: Path) -> Page:
     """Everything that is said of a run; ``output``: where the page will be, for its links."""
-    scenario = _scenario_of(run)
+    scenario = scenario_of(run)
     sections = [_simulated(run, scenario), _results(run)]
     if run.n_records:
         sections += [_courses(run), *_space(run), *_deaths(run)]
-    sections += [_basis(run, scenario), _provenance(run, output)]
+    sections += [basis_section(scenario), _provenance(run, output)]
     return Page(
         title=f"{run.name}: a simulated course",
         lead=_lead(run, scenario),
@@ -83,7 +83,7 @@ def page_of(run: Run, output: Path) -> Page:
     )
 
 
-def _scenario_of(run: Run) -> Scenario | None:
+def scenario_of(run: Run) -> Scenario | None:
     """The scenario that was run; None if this version reads it no more."""
     try:
         return load_scenario_text(run.scenario_text, name=run.name)
@@ -225,20 +225,19 @@ def _results(run: Run) -> Section:
 
 def _courses(run: Run) -> Section:
     given = given_times(run)
-    figures = [
-        course_figure(panel, given, len(run.replicates), "replicates") for panel in panels_of(run)
-    ]
+    of = f"of {len(run.replicates)} replicates"
+    figures = [course_figure(panel, given, of) for panel in panels_of(run)]
     return Section("Time courses", figures=figures)
 
 
 def course_figure(
-    panel: Panel, given: list[tuple[float, float]], n: int, word: str, before: str = ""
+    panel: Panel, given: list[tuple[float, float]], of: str, before: str = ""
 ) -> Figure:
-    """One panel, still and live; ``word``: what the n courses are of."""
+    """One panel, still and live; ``of``: whose the courses are, where they are several."""
     caption = before + _SECTIONS[panel.section].format(title=panel.title)
     caption += "." if panel.unit in caption.lower() else f"; {_UNITS.get(panel.unit, panel.unit)}."
-    if n > 1:
-        caption += f" Lines: medians of {n} {word}; bands: {BAND[1] - BAND[0]:.0%} of them."
+    if any(len(line.values) > 1 for line in panel.lines):
+        caption += f" Lines: medians {of}; bands: {BAND[1] - BAND[0]:.0%} of them."
     if given and given[0][0] <= panel.times_h[-1]:
         caption += " Grey: doses and infusions."
     if panel.scale != "linear":
@@ -316,14 +315,15 @@ def _seen(run: Run, slices: list) -> str:
 
 
 def _deaths(run: Run) -> list[Section]:
-    tables = [table for table in (kills_table(run), deaths_table(run)) if table]
+    tables = [table for table in (kills_table(kills_of(run)), deaths_table(run)) if table]
     return [Section("Deaths by rule", tables=tables)] if tables else []
 
 
 # ---------------------------------------------------------------------- on what it rests
 
 
-def _basis(run: Run, scenario: Scenario | None) -> Section:
+def basis_section(scenario: Scenario | None) -> Section:
+    """Rules in words with class and source of their numbers."""
     if scenario is None:
         return Section("Assumptions", ["The model cannot be read by this version of the package."])
     n, total = count_assumptions(scenario.model)
