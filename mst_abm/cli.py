@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from mst_abm.version import __version__
 if TYPE_CHECKING:
     from mst_abm.runs.campaign import Campaign
     from mst_abm.runs.pools import Pool
-    from mst_abm.runs.to_file import Progress
+    from mst_abm.runs.to_file import Engine, Progress
     from mst_abm.scenario.definition import Scenario
 
 FAILED = 2
@@ -88,6 +88,13 @@ _seed = click.option("--seed", type=click.IntRange(0), help="Seed instead of the
 _force = click.option(
     "--force", is_flag=True, help="Replace an existing record and its figure, never another file."
 )
+_engine = click.option(
+    "--engine",
+    type=click.Choice(["cells", "mean-field"]),
+    default="cells",
+    show_default=True,
+    help="mean-field: rate equations instead of cells, in seconds; to explore and calibrate.",
+)
 _threads = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 _checkpoint = click.option(
     "--checkpoint",
@@ -115,6 +122,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
 @_force
 @_threads
 @_checkpoint
+@_engine
 @click.option("--no-figure", is_flag=True, help="Do not draw a figure beside the file.")
 def run(
     file: Path,
@@ -124,6 +132,7 @@ def run(
     force: bool,
     threads: int,
     checkpoint: str | None,
+    engine: Engine,
     no_figure: bool,
 ) -> None:
     """Run one patient; record it, print a short table, draw a figure."""
@@ -135,7 +144,7 @@ def run(
     figure = path.with_suffix(".png")
     if not no_figure:
         _check_output(figure, force, record=path)
-    _record(scenario, path, force=force, seed=seed, threads=threads)
+    _record(scenario, path, force=force, seed=seed, threads=threads, engine=engine)
     _show(path)
     if not no_figure:
         _draw(path, figure)
@@ -572,6 +581,7 @@ def export(
     "remission=0.1, neutrophil_recovery='1 d'. Repeatable.",
 )  # fmt: skip
 @_anywhere
+@_engine
 def trial(
     file: Path,
     output: Path | None,
@@ -579,11 +589,12 @@ def trial(
     arms: tuple[str, ...],
     wanted: tuple[str, ...],
     where: dict[str, Any],
+    engine: Engine,
 ) -> None:
     """Send the same virtual patients through every arm and compare with what was observed.
 
-    Writes one record per patient and arm, tables (endpoints.csv by patient, arms.csv, differences.csv and
-    tests.csv with intervals) and figures. Run again, it does only what is missing.
+    Writes one record per patient and arm, tables (endpoints.csv by patient; targets.csv, arms.csv,
+    differences.csv and tests.csv with intervals) and figures. Run again, it does only what is missing.
     """
     from mst_abm.report.targets import targets_text
     from mst_abm.runs.keeping import Signals
@@ -612,6 +623,7 @@ def trial(
             pool=pool,
             signals=signals,
             progress=progress,
+            engine=engine,
         )
     click.echo(targets_text(plan, found), nl=False)
     click.echo(f"table: {folder / TABLE}")
@@ -627,7 +639,7 @@ def _half_width(text: str) -> tuple[str, tuple[float, str]]:
         half = float(number)
     except ValueError:
         half = 0.0
-    if not name or half <= 0:
+    if not name or not 0.0 < half < float("inf"):
         message = (
             f"expected ENDPOINT=HALF, as remission=0.1 or 'neutrophil_recovery=1 d', got {text}"
         )
@@ -657,7 +669,7 @@ def _say_findings(
             raise
         click.echo(str(error))
         return
-    files = [*write_findings(result, folder), *draw_findings(plan, result, folder)]
+    files = [*write_findings(plan, found, result, folder), *draw_findings(plan, result, folder)]
     click.echo(f"\n{findings_text(plan, result)}", nl=False)
     if widths:
         click.echo(f"\n{needs_text(needs(plan, result, widths))}", nl=False)
@@ -704,7 +716,9 @@ def _record(scenario: Scenario, path: Path, **options: Any) -> None:
     from mst_abm.runs.to_file import run_to_file
 
     bar = _Bar(scenario.name, scenario.run.until_h)
-    with _goes_on_later(path), Signals() as signals, bar as progress:
+    # means are not gone on with but computed again
+    later = nullcontext() if options.get("engine") == "mean-field" else _goes_on_later(path)
+    with later, Signals() as signals, bar as progress:
         run_to_file(scenario, path, progress=progress, signals=signals, notice=_notice, **options)
 
 

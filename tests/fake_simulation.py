@@ -130,6 +130,8 @@ class FakeSimulation:
     """Counts are simple functions of time and replicate; ``on_advance`` lets a test interfere."""
 
     threads = 1
+    engine = "cells"
+    has_checkpoints = True
 
     def __init__(self, scenario=None, *, replicates=1, first_replicate=0, on_advance=None):
         self.scenario = scenario or make_scenario()

@@ -27,6 +27,7 @@ ROOMS = (
     "clinic",
     "scenario",
     "records",
+    "meanfield",
     "runs",
     "report",
     "cli",

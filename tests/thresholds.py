@@ -357,3 +357,8 @@ PAIRS = {"rho": 0.8, "n": 2000, "log": 0.224}
 #: by sqrt(2 / pilot) relatively: 7 %, and three of them are allowed; half as many patients are off by log sqrt(2) = 0.35.
 #: Coverage 95 %, standard error 1.5 %, and the percentile bootstrap lacks a little.
 PRECISION = {"pilot": 400, "half": 0.2, "times": 200, "log": 0.21, "coverage": 0.90}
+
+#: Rate equations against the mean of cells: models drawn, how many times larger than drawn, replicates; what the
+#: finite number of cells may do, relative to all of a kind; and the factor on one rate that must be seen.
+MEAN_FIELD_MODELS, MEAN_FIELD_TIMES, MEAN_FIELD_REPLICATES = 40, 3_000, 16
+MEAN_FIELD_FINITE, MEAN_FIELD_ERROR = 0.003, 1.25
