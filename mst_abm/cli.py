@@ -590,8 +590,8 @@ def trial(
 ) -> None:
     """Send the same virtual patients through every arm and compare with what was observed.
 
-    Writes one record per patient and arm, tables (endpoints.csv by patient, arms.csv, differences.csv and
-    tests.csv with intervals) and figures. Run again, it does only what is missing.
+    Writes one record per patient and arm, tables (endpoints.csv by patient; targets.csv, arms.csv,
+    differences.csv and tests.csv with intervals) and figures. Run again, it does only what is missing.
     """
     from mst_abm.report.targets import targets_text
     from mst_abm.runs.keeping import Signals
@@ -636,7 +636,7 @@ def _half_width(text: str) -> tuple[str, tuple[float, str]]:
         half = float(number)
     except ValueError:
         half = 0.0
-    if not name or half <= 0:
+    if not name or not 0.0 < half < float("inf"):
         message = (
             f"expected ENDPOINT=HALF, as remission=0.1 or 'neutrophil_recovery=1 d', got {text}"
         )
@@ -666,7 +666,7 @@ def _say_findings(
             raise
         click.echo(str(error))
         return
-    files = [*write_findings(result, folder), *draw_findings(plan, result, folder)]
+    files = [*write_findings(plan, found, result, folder), *draw_findings(plan, result, folder)]
     click.echo(f"\n{findings_text(plan, result)}", nl=False)
     if widths:
         click.echo(f"\n{needs_text(needs(plan, result, widths))}", nl=False)
