@@ -204,7 +204,9 @@ def write_tables(folder: str | os.PathLike[str], gathered: Gathered) -> tuple[li
             writer.writerow(gathered.columns)
             writer.writerows(zip(*gathered.columns.values(), strict=True))
         arrow, files = needs("pyarrow", "analysis"), needs("pyarrow.parquet", "analysis")
-        columns = {name: _of_one_kind(values) for name, values in gathered.columns.items()}
+        columns: dict[str, Any] = {n: _of_one_kind(v) for n, v in gathered.columns.items()}
+        if max(columns["seed"], default=0) > np.iinfo(np.int64).max:  # derived seeds have 64 bits
+            columns["seed"] = np.array(columns["seed"], np.uint64)
         with written(parquet) as unfinished:
             files.write_table(arrow.table(columns), unfinished)
     except MissingPackageError as error:

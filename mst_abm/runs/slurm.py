@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mst_abm.errors import RecordError, SlurmError
@@ -168,6 +168,17 @@ def needs_of_task(campaign: Campaign, workers: int) -> TaskNeeds:
         memory=PARENT + workers * max(memories),
         warning_s=WARNING_S + int(workers * max(states) / KEPT_PER_S),
     )
+
+
+def with_memory(request: Request, campaign: Campaign) -> Request:
+    """The request with what its workers need of memory, where it leaves that open.
+
+    Raises
+    ------
+    SlurmError
+        If it asks for less.
+    """
+    return replace(request, memory=_memory(request, needs_of_task(campaign, request.workers)))
 
 
 def _memory(request: Request, needs: TaskNeeds) -> str:
@@ -335,5 +346,6 @@ def _called(*words: str, within_s: float) -> str:
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{words[0]}: SLURM did not answer in {within_s:g} s.") from None
     if done.returncode:
-        raise SlurmError(f"{words[0]}: SLURM refused: {done.stderr.strip()}")
+        reasons = done.stderr.replace(f"{words[0]}: error: ", "").strip().splitlines()
+        raise SlurmError(f"{words[0]}: SLURM refused ({'; '.join(reasons)}).")
     return done.stdout.strip()
