@@ -155,7 +155,7 @@ _workers = click.option("--workers", type=click.IntRange(1), default=1, show_def
 
 
 #: Names of the options of `_anywhere`.
-WHERE = ("workers", "dask", "slurm", "jobs", "partition", "time_limit", "memory", "more")
+WHERE = ("workers", "dask", "slurm", "jobs", "partition", "time", "memory", "more")
 
 
 def _anywhere(command: Callable[..., None]) -> Callable[..., None]:
@@ -176,10 +176,10 @@ def _anywhere(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--slurm", is_flag=True, help="Workers that are jobs of SLURM, by Dask."),
         click.option("--jobs", type=click.IntRange(1), help="Of SLURM, with --slurm [1]."),
         click.option("--partition", default="", help="Of the jobs [the site's]."),
+        click.option("--time", default="", help="Of a job, as 12:00:00 [the site's]."),
         click.option(
-            "--time", "time_limit", default="", help="Of a job, as 12:00:00 [the site's]."
+            "--mem", "memory", default="", help="Of a job, as 4G [predicted; trials: 2G]."
         ),
-        click.option("--mem", "memory", default="", help="Of a job, as 4G [2G]."),
         click.option("--sbatch", "more", multiple=True, help="As --account=NAME. Repeatable."),
     )
     for option in reversed(options):
@@ -365,7 +365,7 @@ def _work(campaign: Campaign, numbers: Sequence[int], again: bool, **where: Any)
         with (
             _Count(campaign.name, "replicate") as progress,
             Signals() as signals,
-            _pool(campaign.folder / "log", **where) as pool,
+            _pool(campaign.folder, campaign, **where) as pool,
         ):
             run_missing(
                 campaign, pool, numbers=numbers, again=again, signals=signals, progress=progress
@@ -376,25 +376,28 @@ def _work(campaign: Campaign, numbers: Sequence[int], again: bool, **where: Any)
 
 
 def _pool(
-    logs: Path, *, workers: int, dask: str | None, slurm: bool, jobs: int | None, **of_a_job: Any
+    folder: Path,
+    campaign: Campaign | None,
+    *,
+    workers: int,
+    dask: str | None,
+    slurm: bool,
+    jobs: int | None,
+    **of_a_job: Any,
 ) -> AbstractContextManager[Pool]:
-    """Processes of this computer, or workers of a cluster; ``logs``: a folder for what jobs print."""
+    """Processes of this computer, or workers of a cluster."""
     if slurm and dask is not None:
         raise click.UsageError("--slurm starts a Dask cluster of its own; leave out --dask.")
     if not slurm and (jobs is not None or any(of_a_job.values())):
         raise click.UsageError("--jobs, --partition, --time, --mem and --sbatch go with --slurm.")
     if slurm:
         from mst_abm.runs.dask_pool import slurm_pool
-        from mst_abm.runs.slurm import Request
+        from mst_abm.runs.slurm import LOGS, Request, with_memory
 
-        Request(  # refuses what sbatch would not understand
-            array=str(jobs or 1),
-            time=of_a_job["time_limit"],
-            memory=of_a_job["memory"],
-            partition=of_a_job["partition"],
-            more=of_a_job["more"],
-        )
-        return slurm_pool(jobs=jobs or 1, logs=logs, **of_a_job)
+        request = Request(array=str(jobs or 1), **of_a_job)
+        if campaign is not None:
+            request = with_memory(request, campaign)
+        return slurm_pool(request, folder / LOGS)
     if dask is not None:
         from mst_abm.runs.dask_pool import DaskPool
 
@@ -610,7 +613,7 @@ def trial(
     with (
         _Count(plan.name, "patient") as progress,
         Signals() as signals,
-        _pool(folder / "log", **where) as pool,
+        _pool(folder, None, **where) as pool,
     ):
         found = run_trial(
             plan,

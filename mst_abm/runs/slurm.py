@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mst_abm.errors import RecordError, SlurmError
@@ -168,6 +168,17 @@ def needs_of_task(campaign: Campaign, workers: int) -> TaskNeeds:
         memory=PARENT + workers * max(memories),
         warning_s=WARNING_S + int(workers * max(states) / KEPT_PER_S),
     )
+
+
+def with_memory(request: Request, campaign: Campaign) -> Request:
+    """The request with what its workers need of memory, where it leaves that open.
+
+    Raises
+    ------
+    SlurmError
+        If it asks for less.
+    """
+    return replace(request, memory=_memory(request, needs_of_task(campaign, request.workers)))
 
 
 def _memory(request: Request, needs: TaskNeeds) -> str:
