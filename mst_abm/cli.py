@@ -295,7 +295,7 @@ def slurm(dry_run: bool, submits: bool, force: bool, **options: Any) -> None:
     click.echo(f"script: {path}")
     if submits:
         job, tasks = submit(campaign, path, asked)
-        click.echo(f"job: {job} ({tasks} tasks)")
+        click.echo(f"job: {job}, tasks: {tasks}")
 
 
 @main.command()

@@ -221,7 +221,7 @@ def commands() -> list[list[str]]:
         shlex.split(line, comments=True)
         for page in PAGES
         for block in fenced(page, "sh")
-        for line in block.splitlines()
+        for line in block.replace("\\\n", " ").splitlines()
         if line.startswith("mst-abm ")
     ]
     return [line[1 : line.index(">")] if ">" in line else line[1:] for line in found]

@@ -230,7 +230,7 @@ def test_without_slurm_there_is_a_sentence(scenario: Path, monkeypatch: pytest.M
 #: Days of the four shards that are stopped on the way, and of the others.
 LONG, SHORT = "60 d", "1 d"
 STOPPED = range(4)
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 
 
 def until(holds: Callable[[], object], *, every_s: float = 0.2) -> None:
@@ -352,7 +352,7 @@ def test_whatever_slurm_does_to_its_tasks(
     folder = tmp_path / "with space"
     asked = [*words, "-o", folder, "--array", 8, "--time", "1:00:00", "--partition", "main"]
     told = command_line(slurm, "slurm", *asked, "--submit")
-    job = told.split("job: ")[1].split()[0]
+    job = told.split("job: ")[1].split(",")[0]
     array = Array(slurm, open_campaign(folder), job)
     array.hold(*STOPPED)
     out_of_time, requeued, killed, preempted = STOPPED
@@ -365,7 +365,7 @@ def test_whatever_slurm_does_to_its_tasks(
     until(lambda: slurm.states(job)[killed] == "FAILED")
     # all processors for somebody more important
     slurm.call("sbatch", "-p", "urgent", f"-n{slurm.cpus}", "-o", "/dev/null", "--wrap", "true")
-    until(lambda: slurm.restarts(job, preempted) == 1)
+    until(lambda: slurm.restarts(job, preempted) >= 1)
     states = array.finish()
     assert states.pop(killed) == "FAILED"
     assert set(states.values()) == {"COMPLETED"} and len(states) == 7
@@ -373,8 +373,8 @@ def test_whatever_slurm_does_to_its_tasks(
     # what was killed has left its part and is done by submitting again, nothing else
     assert status_of(array.campaign).missing == (killed, killed + 8, killed + 16)
     told = command_line(slurm, "slurm", *asked, "--submit")
-    assert "(1 tasks)" in told
-    again = Array(slurm, array.campaign, told.split("job: ")[1].split()[0])
+    assert "tasks: 1\n" in told + "\n"
+    again = Array(slurm, array.campaign, told.split("job: ")[1].split(",")[0])
     assert again.finish() == {killed: "COMPLETED"}
     for number in STOPPED:
         days = again.resumed_from(number)
@@ -399,7 +399,7 @@ def test_a_lost_node_loses_nothing(
     (file, *_), local = whole
     asked = [file, "--over", design(tmp_path, [LONG]), "--replicates", 1, "-o", tmp_path / "out"]
     told = command_line(slurm, "slurm", *asked, "--array", 1, "--submit")
-    array = Array(slurm, open_campaign(tmp_path / "out"), told.split("job: ")[1].split()[0])
+    array = Array(slurm, open_campaign(tmp_path / "out"), told.split("job: ")[1].split(",")[0])
     array.hold(0)
     step = parent(parent(parent(array.worker(0))))  # SLURM's own process over the script
     slurm.lose_node()

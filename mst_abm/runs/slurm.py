@@ -346,5 +346,6 @@ def _called(*words: str, within_s: float) -> str:
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{words[0]}: SLURM did not answer in {within_s:g} s.") from None
     if done.returncode:
-        raise SlurmError(f"{words[0]}: SLURM refused: {done.stderr.strip()}")
+        reasons = done.stderr.replace(f"{words[0]}: error: ", "").strip().splitlines()
+        raise SlurmError(f"{words[0]}: SLURM refused ({'; '.join(reasons)}).")
     return done.stdout.strip()
