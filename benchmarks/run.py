@@ -21,6 +21,7 @@ from benchmarks import (
     baseline,
     checkpoints,
     cluster,
+    ensembles,
     marrow_day,
     patient,
     peers,
@@ -68,6 +69,7 @@ def quick_parts(mode: str) -> dict[str, Measurement]:
         "recording": lambda: whole.recording(100, 24.0, 3),
         "checkpoints": lambda: checkpoints.checkpoints(checkpoints.QUICK),
         "node": lambda: checkpoints.node(checkpoints.QUICK_NODE),
+        "ensembles": lambda: ensembles.ensembles(quick=True),
         "cluster": lambda: cluster.both(quick=True),
         "start": lambda: whole.starts(3, False, ("--set", "run.until=9 d")),
     }
@@ -93,6 +95,7 @@ def full_parts(mode: str) -> dict[str, Measurement]:
         "recording": lambda: whole.recording(100, 120.0, 5),
         "checkpoints": lambda: checkpoints.checkpoints(checkpoints.CASES),
         "node": lambda: checkpoints.node(checkpoints.NODE),
+        "ensembles": lambda: ensembles.ensembles(quick=False),
         "cluster": lambda: cluster.both(quick=False),
         "start": lambda: whole.starts(7, True, ()),
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from mst_abm.version import __version__
 if TYPE_CHECKING:
     from mst_abm.runs.campaign import Campaign
     from mst_abm.runs.pools import Pool
-    from mst_abm.runs.to_file import Progress
+    from mst_abm.runs.to_file import Engine, Progress
     from mst_abm.scenario.definition import Scenario
 
 FAILED = 2
@@ -88,6 +88,13 @@ _seed = click.option("--seed", type=click.IntRange(0), help="Seed instead of the
 _force = click.option(
     "--force", is_flag=True, help="Replace an existing record and its figure, never another file."
 )
+_engine = click.option(
+    "--engine",
+    type=click.Choice(["cells", "mean-field"]),
+    default="cells",
+    show_default=True,
+    help="mean-field: rate equations instead of cells, in seconds; to explore and calibrate.",
+)
 _threads = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 _checkpoint = click.option(
     "--checkpoint",
@@ -115,6 +122,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
 @_force
 @_threads
 @_checkpoint
+@_engine
 @click.option("--no-figure", is_flag=True, help="Do not draw a figure beside the file.")
 def run(
     file: Path,
@@ -124,6 +132,7 @@ def run(
     force: bool,
     threads: int,
     checkpoint: str | None,
+    engine: Engine,
     no_figure: bool,
 ) -> None:
     """Run one patient; record it, print a short table, draw a figure."""
@@ -135,7 +144,7 @@ def run(
     figure = path.with_suffix(".png")
     if not no_figure:
         _check_output(figure, force, record=path)
-    _record(scenario, path, force=force, seed=seed, threads=threads)
+    _record(scenario, path, force=force, seed=seed, threads=threads, engine=engine)
     _show(path)
     if not no_figure:
         _draw(path, figure)
@@ -146,7 +155,7 @@ _workers = click.option("--workers", type=click.IntRange(1), default=1, show_def
 
 
 #: Names of the options of `_anywhere`.
-WHERE = ("workers", "dask", "slurm", "jobs", "partition", "time_limit", "memory", "more")
+WHERE = ("workers", "dask", "slurm", "jobs", "partition", "time", "memory", "more")
 
 
 def _anywhere(command: Callable[..., None]) -> Callable[..., None]:
@@ -167,10 +176,10 @@ def _anywhere(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--slurm", is_flag=True, help="Workers that are jobs of SLURM, by Dask."),
         click.option("--jobs", type=click.IntRange(1), help="Of SLURM, with --slurm [1]."),
         click.option("--partition", default="", help="Of the jobs [the site's]."),
+        click.option("--time", default="", help="Of a job, as 12:00:00 [the site's]."),
         click.option(
-            "--time", "time_limit", default="", help="Of a job, as 12:00:00 [the site's]."
+            "--mem", "memory", default="", help="Of a job, as 4G [predicted; trials: 2G]."
         ),
-        click.option("--mem", "memory", default="", help="Of a job, as 4G [2G]."),
         click.option("--sbatch", "more", multiple=True, help="As --account=NAME. Repeatable."),
     )
     for option in reversed(options):
@@ -286,7 +295,7 @@ def slurm(dry_run: bool, submits: bool, force: bool, **options: Any) -> None:
     click.echo(f"script: {path}")
     if submits:
         job, tasks = submit(campaign, path, asked)
-        click.echo(f"job: {job} ({tasks} tasks)")
+        click.echo(f"job: {job}, tasks: {tasks}")
 
 
 @main.command()
@@ -356,7 +365,7 @@ def _work(campaign: Campaign, numbers: Sequence[int], again: bool, **where: Any)
         with (
             _Count(campaign.name, "replicate") as progress,
             Signals() as signals,
-            _pool(campaign.folder / "log", **where) as pool,
+            _pool(campaign.folder, campaign, **where) as pool,
         ):
             run_missing(
                 campaign, pool, numbers=numbers, again=again, signals=signals, progress=progress
@@ -367,25 +376,28 @@ def _work(campaign: Campaign, numbers: Sequence[int], again: bool, **where: Any)
 
 
 def _pool(
-    logs: Path, *, workers: int, dask: str | None, slurm: bool, jobs: int | None, **of_a_job: Any
+    folder: Path,
+    campaign: Campaign | None,
+    *,
+    workers: int,
+    dask: str | None,
+    slurm: bool,
+    jobs: int | None,
+    **of_a_job: Any,
 ) -> AbstractContextManager[Pool]:
-    """Processes of this computer, or workers of a cluster; ``logs``: a folder for what jobs print."""
+    """Processes of this computer, or workers of a cluster."""
     if slurm and dask is not None:
         raise click.UsageError("--slurm starts a Dask cluster of its own; leave out --dask.")
     if not slurm and (jobs is not None or any(of_a_job.values())):
         raise click.UsageError("--jobs, --partition, --time, --mem and --sbatch go with --slurm.")
     if slurm:
         from mst_abm.runs.dask_pool import slurm_pool
-        from mst_abm.runs.slurm import Request
+        from mst_abm.runs.slurm import LOGS, Request, with_memory
 
-        Request(  # refuses what sbatch would not understand
-            array=str(jobs or 1),
-            time=of_a_job["time_limit"],
-            memory=of_a_job["memory"],
-            partition=of_a_job["partition"],
-            more=of_a_job["more"],
-        )
-        return slurm_pool(jobs=jobs or 1, logs=logs, **of_a_job)
+        request = Request(array=str(jobs or 1), **of_a_job)
+        if campaign is not None:
+            request = with_memory(request, campaign)
+        return slurm_pool(request, folder / LOGS)
     if dask is not None:
         from mst_abm.runs.dask_pool import DaskPool
 
@@ -569,6 +581,7 @@ def export(
     "remission=0.1, neutrophil_recovery='1 d'. Repeatable.",
 )  # fmt: skip
 @_anywhere
+@_engine
 def trial(
     file: Path,
     output: Path | None,
@@ -576,11 +589,12 @@ def trial(
     arms: tuple[str, ...],
     wanted: tuple[str, ...],
     where: dict[str, Any],
+    engine: Engine,
 ) -> None:
     """Send the same virtual patients through every arm and compare with what was observed.
 
-    Writes one record per patient and arm, tables (endpoints.csv by patient, arms.csv, differences.csv and
-    tests.csv with intervals) and figures. Run again, it does only what is missing.
+    Writes one record per patient and arm, tables (endpoints.csv by patient; targets.csv, arms.csv,
+    differences.csv and tests.csv with intervals) and figures. Run again, it does only what is missing.
     """
     from mst_abm.report.targets import targets_text
     from mst_abm.runs.keeping import Signals
@@ -599,7 +613,7 @@ def trial(
     with (
         _Count(plan.name, "patient") as progress,
         Signals() as signals,
-        _pool(folder / "log", **where) as pool,
+        _pool(folder, None, **where) as pool,
     ):
         found = run_trial(
             plan,
@@ -609,6 +623,7 @@ def trial(
             pool=pool,
             signals=signals,
             progress=progress,
+            engine=engine,
         )
     click.echo(targets_text(plan, found), nl=False)
     click.echo(f"table: {folder / TABLE}")
@@ -624,7 +639,7 @@ def _half_width(text: str) -> tuple[str, tuple[float, str]]:
         half = float(number)
     except ValueError:
         half = 0.0
-    if not name or half <= 0:
+    if not name or not 0.0 < half < float("inf"):
         message = (
             f"expected ENDPOINT=HALF, as remission=0.1 or 'neutrophil_recovery=1 d', got {text}"
         )
@@ -654,7 +669,7 @@ def _say_findings(
             raise
         click.echo(str(error))
         return
-    files = [*write_findings(result, folder), *draw_findings(plan, result, folder)]
+    files = [*write_findings(plan, found, result, folder), *draw_findings(plan, result, folder)]
     click.echo(f"\n{findings_text(plan, result)}", nl=False)
     if widths:
         click.echo(f"\n{needs_text(needs(plan, result, widths))}", nl=False)
@@ -701,7 +716,9 @@ def _record(scenario: Scenario, path: Path, **options: Any) -> None:
     from mst_abm.runs.to_file import run_to_file
 
     bar = _Bar(scenario.name, scenario.run.until_h)
-    with _goes_on_later(path), Signals() as signals, bar as progress:
+    # means are not gone on with but computed again
+    later = nullcontext() if options.get("engine") == "mean-field" else _goes_on_later(path)
+    with later, Signals() as signals, bar as progress:
         run_to_file(scenario, path, progress=progress, signals=signals, notice=_notice, **options)
 
 

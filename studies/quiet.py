@@ -2,7 +2,7 @@
 
     python -m studies.quiet [--quick] [--patients 20] [--out out/quiet]
 
-Patients of configs/mst_elderly_aml_years.yaml up to day 42, then the same states on to day 150 at three paces: 30 minutes throughout, 4 h while
+Patients of configs/mst_elderly_aml_years.yaml up to day 42, then the same states on to day 130 at three paces: 30 minutes throughout, 4 h while
 quiet (`run.quiet`), and, as a control that must differ, 24 h whatever happens. Leukaemia, counts and donor cells are compared by a
 Kruskal-Wallis test of each pace with the first.
 """
@@ -25,9 +25,9 @@ from mst_abm.scenario import load_scenario
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIO = ROOT / "configs" / "mst_elderly_aml_years.yaml"
 FIGURE = ROOT / "docs" / "figures" / "quiet.png"
-FORK_D, END_D = 42, 150
+FORK_D, END_D = 42, 130
 SMALL = (
-    "compartments.marrow.lattice.shape=[32, 32, 32]",
+    "compartments.marrow.lattice.shape=[24, 24, 24]",
     "compartments.marrow.patches=1",
     "run.record.counts=24 h",
 )
@@ -92,7 +92,7 @@ def measures(series: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     first = np.where(above.any(axis=1), above.argmax(axis=1) + FORK_D + 1.0, np.inf)
     return {
         "blasts on day 100, log10": np.log10(on("blast_cells", 100) + 1.0),
-        "blasts on day 150, log10": np.log10(on("blast_cells", 150) + 1.0),
+        "blasts on day 130, log10": np.log10(on("blast_cells", 130) + 1.0),
         "day of 5e10 blasts": first,
         "neutrophils, days 60 to 90": mean("anc"),
         "platelets, days 60 to 90": mean("platelets"),

@@ -220,7 +220,7 @@ def displacement(simulation: Simulation) -> np.ndarray:
         simulation.scenario,
         seed=simulation.seed,
         replicates=simulation.replicates,
-        first_replicate=simulation.first_replicate,
+        first_replicate=int(simulation.numbers[0]),
     )
     steps = positions(simulation, "walker") - positions(start, "walker")
     return (shortest(steps, (SIDE,) * 3) ** 2).sum(axis=2).mean(axis=1)

@@ -53,7 +53,8 @@ def _shipped_models_are_parsed_once() -> Iterator[None]:
         return parsed(path).copy() if is_shipped else document.read_file(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "read_file", read)
+        for room in (loading, merging):
+            patch.setattr(room, "read_file", read)
         yield
 
 

@@ -22,6 +22,7 @@ from mst_abm.model.definition import (
     Product,
     Signal,
 )
+from mst_abm.model.species import Species
 from mst_abm.runs.needs import Needs
 from mst_abm.scenario.definition import Run, Scenario
 
@@ -92,10 +93,7 @@ def make_compiled(model: Model) -> SimpleNamespace:
     changes = [(i, *change) for i, tally in enumerate(tallies) for change in tally.changes]
     return SimpleNamespace(
         model=model,
-        species=[
-            SimpleNamespace(name=species_name(i), type=kind, values=values, stated=values)
-            for i, (kind, values) in enumerate(SPECIES)
-        ],
+        species=[Species(kind, tuple(values)) for kind, values in SPECIES],
         tallies=tallies,
         stoichiometry=np.array(changes),
     )
@@ -130,6 +128,8 @@ class FakeSimulation:
     """Counts are simple functions of time and replicate; ``on_advance`` lets a test interfere."""
 
     threads = 1
+    engine = "cells"
+    has_checkpoints = True
 
     def __init__(self, scenario=None, *, replicates=1, first_replicate=0, on_advance=None):
         self.scenario = scenario or make_scenario()

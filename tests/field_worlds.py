@@ -77,9 +77,7 @@ def followed(sim: Simulation, r: int) -> Twin:
     The twin is given what its engine's cells read; whether that is right is another test's matter.
     """
     twin = Twin(
-        Simulation(
-            sim.scenario, seed=sim.seed, replicates=1, first_replicate=sim.first_replicate + r
-        )
+        Simulation(sim.scenario, seed=sim.seed, replicates=1, first_replicate=int(sim.numbers[r]))
     )
     for begin, end in zip(sim._edges[:-1], sim._edges[1:], strict=True):
         sim.advance(float(end))

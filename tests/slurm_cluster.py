@@ -61,7 +61,6 @@ JobRequeue=1
 KillWait=10
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory_mb} State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES State=UP PriorityTier=1
-PartitionName=graceful Nodes={host} State=UP PriorityTier=1 GraceTime=60
 PartitionName=urgent Nodes={host} State=UP PriorityTier=10 PreemptMode=OFF
 """
 
@@ -75,7 +74,7 @@ def why_not() -> str:
 
 
 class Cluster:
-    """A cluster of one node with partitions main, graceful (an hour's notice shortened to a minute) and urgent.
+    """A cluster of one node with two partitions: main, and urgent, which preempts it.
 
     Parameters
     ----------
@@ -85,6 +84,7 @@ class Cluster:
 
     def __init__(self, folder: Path, *, cpus: int = 4) -> None:
         self.folder, self.cpus = folder, cpus
+        self.host = socket.gethostname().split(".")[0]
         self.environment = {
             **os.environ,
             "PATH": SEARCHED,
@@ -125,16 +125,25 @@ class Cluster:
         """Let a requeued task start at once."""
         self.call("scontrol", "update", f"jobid={job}", "StartTime=now", check=False)
 
+    def lose_node(self) -> None:
+        """What SLURM does about a node it has lost; nothing is started until `find_node`."""
+        self.call("scontrol", "update", "partition=main", "state=down")
+        self.call("scontrol", "update", f"nodename={self.host}", "state=down", "reason=test")
+
+    def find_node(self) -> None:
+        """The node is back; one that has answered meanwhile is so already, and must not be told."""
+        self.call("scontrol", "update", f"nodename={self.host}", "state=resume", check=False)
+        self.call("scontrol", "update", "partition=main", "state=up")
+
     def _start(self) -> None:
         for name in ("munge", "state", "spool", "log"):
             (self.folder / name).mkdir(mode=0o755)
         key = self.folder / "munge/key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o600)
-        host = socket.gethostname().split(".")[0]
         controller_port, node_port = _free_ports(2)
         configuration = CONFIGURATION.format(
-            host=host,
+            host=self.host,
             folder=self.folder,
             controller_port=controller_port,
             node_port=node_port,

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from thresholds import PAIRS, PRECISION
 
 from mst_abm.cli import main
 from mst_abm.clinic.arms import (
@@ -21,11 +22,10 @@ from mst_abm.clinic.arms import (
     summaries,
 )
 from mst_abm.clinic.precision import need_of, need_of_difference, patch_for, share_by_chance
-from mst_abm.errors import RecordError
+from mst_abm.errors import MissingPackageError, RecordError
 from mst_abm.records.arms import ArmRecords
 from mst_abm.records.places import is_ours
 from mst_abm.report.trial_figures import ArmToDraw, draw_trial
-from tests.thresholds import PAIRS, PRECISION
 
 pytest.importorskip("lifelines", reason="needs the extra statistics")
 NEVER = np.nan
@@ -303,11 +303,25 @@ def test_the_command_writes_tables_and_says_what_is_needed(dish):
 def test_run_again_the_tables_are_the_same_and_nothing_is_simulated(dish):
     run(dish)
     tables = {path: path.read_bytes() for path in (dish / "out").glob("*.csv")}
-    assert len(tables) == 5
+    assert len(tables) == 6
     records = {path: path.stat().st_mtime_ns for path in (dish / "out").rglob("*.h5")}
     assert run(dish, "--workers", "2").exit_code == 0
     assert {path: path.read_bytes() for path in tables} == tables
     assert {path: path.stat().st_mtime_ns for path in records} == records
+
+
+def test_without_the_library_targets_are_shown_and_one_sentence_says_what_to_install(
+    dish, monkeypatch
+):
+    def missing(*_):
+        raise MissingPackageError("survival analysis", "lifelines", "statistics")
+
+    monkeypatch.setattr("mst_abm.report.arms.summaries", missing)
+    result = run(dish, "--patients", "2")
+    assert result.exit_code == 0, result.output
+    assert "| T1 " in result.output
+    assert "install 'mst-abm[statistics]'" in result.output
+    assert not (dish / "out" / "arms.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -315,6 +329,7 @@ def test_run_again_the_tables_are_the_same_and_nothing_is_simulated(dish):
     [
         ("leukaemia_log_kill", "expected ENDPOINT=HALF"),
         ("leukaemia_log_kill=-1", "expected ENDPOINT=HALF"),
+        ("leukaemia_log_kill=nan", "expected ENDPOINT=HALF"),
         ("leukemia_log_kill=0.1", "did you mean 'leukaemia_log_kill'"),
         ("leukaemia_log_kill=1 d", "expected a half-width in"),
     ],

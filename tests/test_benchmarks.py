@@ -14,6 +14,7 @@ from benchmarks import (
     baseline,
     checkpoints,
     cluster,
+    ensembles,
     marrow_day,
     peers,
     plain_c,
@@ -262,6 +263,15 @@ def test_a_pool_is_measured():
 
     (seen,) = cluster.measure(LocalPool(1), days=1.0, replicates=2, rounds=1)
     assert len(seen) == 2 and min(seen) > 0
+
+
+def test_what_a_shard_and_a_kill_cost():
+    result = ensembles.shards_by_kernel(
+        ensembles.Size(days=1.0, per_shard=2, replicates=4, rounds=1)
+    )
+    assert result.seen > 1.0 and result.goal is None
+    assert len(result.raw["s"]["kernel"]) == 1
+    assert 0.0 < ensembles.lost_by_a_kill(1).seen < 600.0
 
 
 def test_two_threads_must_end_in_the_same_bits(monkeypatch):

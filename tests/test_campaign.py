@@ -483,6 +483,16 @@ def test_the_table_is_one_line_from_python(usual: Campaign, tmp_path: Path) -> N
         pandas.testing.assert_frame_equal(pandas.read_parquet(paths[1]), table)
 
 
+def test_seeds_of_64_bits_are_in_the_table(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    seeds = [1, 2**64 - 1]
+    gathered = gather(run(planned(tmp_path, replicates=2)).folder)
+    gathered.columns["seed"] = seeds
+    _, parquet = write_tables(tmp_path, gathered)[0]
+    assert pandas.read_parquet(parquet)["seed"].tolist() == seeds
+
+
 def test_without_the_plan_the_records_tell_the_rest(usual: Campaign, tmp_path: Path) -> None:
     campaign = run(planned(tmp_path))
     (campaign.folder / "campaign.json").unlink()

@@ -12,17 +12,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dishes
 import pytest
 from click.testing import CliRunner
+from dishes import DISH, digest, run, written
 from slurm_cluster import Cluster, slurm  # noqa: F401  (a fixture)
-from stopped import differences
+from test_trial import TRIAL
 
 from mst_abm.cli import main
 from mst_abm.errors import ClusterError
-from mst_abm.runs.campaign import Campaign, plan_campaign
+from mst_abm.runs.campaign import Campaign
 from mst_abm.runs.pools import WorkerLost
-from mst_abm.runs.shards import run_shard
+from mst_abm.runs.slurm import Request, with_memory
+from mst_abm.runs.trial import TABLE, run_trial
 from mst_abm.runs.working import STOPPED, run_missing, shard_at_work, worked
+from mst_abm.scenario.trial import load_trial
 
 distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 
@@ -30,14 +34,6 @@ from mst_abm.runs import dask_pool  # noqa: E402 (needs it)
 from mst_abm.runs.dask_pool import DaskPool, slurm_pool  # noqa: E402
 
 SHARDS = 6
-DISH = """
-model: box
-override: {compartments.box.lattice.shape: [12, 12], rules.killer kills.rate: 5 /h}
-initial: {box: {prey: 60, killer: 8}}
-observables:
-  blast_cells: {of: box.prey, relative_to: 1 cell, source: test}
-run: {until: 3 d, record: {counts: 12 h}}
-"""
 #: Far longer than a test waits.
 ENDLESS = """
 model: reference
@@ -57,38 +53,41 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def planned(folder: Path, text: str = DISH, replicates: int = SHARDS) -> Campaign:
-    folder.mkdir(exist_ok=True)
-    (folder / "dish.yaml").write_text(text)
-    return plan_campaign(folder / "dish.yaml", folder / "out", replicates=replicates)
+    return dishes.planned(folder, text=text, replicates=replicates, per_shard=1)
 
 
 @pytest.fixture(scope="module")
 def at_home(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
-    campaign = planned(tmp_path_factory.mktemp("home"))
-    for shard in campaign.shards:
-        run_shard(campaign.folder, shard.number)
-    return campaign
-
-
-def unlike(one: Campaign, other: Campaign) -> list[str]:
-    """Shards and datasets in which two campaigns differ."""
-    assert one.shards == other.shards
-    return [
-        f"{shard.name} {name}"
-        for shard in one.shards
-        for name in differences(one.record(shard), other.record(shard))
-    ]
+    return run(planned(tmp_path_factory.mktemp("home")))
 
 
 def test_the_same_bits_as_at_home(cluster: Any, at_home: Campaign, tmp_path: Path) -> None:
     """By the command line, with the file a scheduler writes."""
     campaign = planned(tmp_path)
     (tmp_path / "scheduler.json").write_text(f'{{"address": "{cluster.scheduler_address}"}}')
-    words = ["ensemble", str(tmp_path / "dish.yaml"), "--replicates", str(SHARDS)]
+    words = [
+        "ensemble",
+        str(tmp_path / "dish.yaml"),
+        "--replicates",
+        str(SHARDS),
+        "--per-shard",
+        "1",
+    ]
     words += ["-o", str(tmp_path / "out"), "--dask", str(tmp_path / "scheduler.json")]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
-    assert unlike(campaign, at_home) == []
+    assert digest(campaign) == digest(at_home)
+
+
+def test_a_trial_is_the_same_as_at_home(cluster: Any, tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "trial.yaml").write_text(TRIAL)
+    trial = load_trial(tmp_path / "trial.yaml")
+    run_trial(trial, tmp_path / "home", pool=dishes.Here())
+    with DaskPool(cluster) as pool:
+        run_trial(trial, tmp_path / "there", pool=pool)
+    tables = [(tmp_path / place / TABLE).read_bytes() for place in ("home", "there")]
+    assert tables[0] == tables[1]
 
 
 def die_once(folder: str, number: int) -> str:
@@ -126,7 +125,7 @@ def test_a_worker_killed_at_work_is_replaced(
 
         run_missing(campaign, pool, progress=kill)
     assert len(killed) == 1
-    assert unlike(campaign, at_home) == []
+    assert digest(campaign) == digest(at_home)
 
 
 def test_what_kills_every_worker_is_given_up_and_the_rest_is_done(cluster: Any) -> None:
@@ -219,9 +218,7 @@ def test_a_scheduler_that_is_lost_is_told_in_one_sentence(
             run_missing(campaign, pool, progress=lose)
         assert capfd.readouterr().err == ""
     assert 1 <= len(list((campaign.folder / "shards").glob("*.h5"))) < SHARDS
-    for shard in campaign.shards:
-        run_shard(campaign.folder, shard.number)
-    assert unlike(campaign, at_home) == []
+    assert digest(run(campaign)) == digest(at_home)
 
 
 def test_a_worker_that_is_closed_in_time_leaves_a_checkpoint(tmp_path: Path) -> None:
@@ -229,6 +226,7 @@ def test_a_worker_that_is_closed_in_time_leaves_a_checkpoint(tmp_path: Path) -> 
     campaign = planned(tmp_path, ENDLESS, 1)
     shards = campaign.folder / "shards"
     with programs(tmp_path) as ((_, worker), file), DaskPool(file) as pool:
+        until(lambda: pool._workers)
         future = pool.submit(shard_at_work, str(campaign.folder), 0)
         until(lambda: list(shards.glob("*.part")))
         worker.terminate()
@@ -267,12 +265,12 @@ def test_jobs_of_slurm_are_workers_and_one_that_is_cancelled_is_replaced(
     with (
         dask.config.set({"jobqueue.slurm.interface": "lo"}),
         slurm_pool(
-            jobs=2, logs=tmp_path / "log", partition="main", time_limit="10", memory="1G"
+            with_memory(Request(array="2", partition="main", time="10"), campaign), tmp_path / "log"
         ) as pool,
     ):  # fmt: skip
         run_missing(campaign, pool, progress=cancel)
         until(lambda: len(jobs()) == 2 and len(seen) > 2)
-    assert unlike(campaign, at_home) == []
+    assert digest(campaign) == digest(at_home)
     until(lambda: not jobs())  # all of them end with the pool
 
 

@@ -170,9 +170,9 @@ def test_a_shard_takes_about_a_minute_if_nobody_says(tmp_path: Path) -> None:
     assert small.per_shard == 1000
     few = planned(tmp_path, "few", replicates=20, per_shard=None)
     assert len(few.shards) == 7  # of eight at least, as far as they go evenly
-    long = DISH.replace("[12, 12]", "[400, 400]").replace("prey: 60", "prey: 60000")
-    long = long.replace("until: 3 d", "until: 30 d")
-    cell_hours = 60_008 * 30 * 24
+    long = DISH.replace("[12, 12]", "[200, 200]").replace("prey: 60", "prey: 30000")
+    long = long.replace("until: 3 d", "until: 240 d")
+    cell_hours = 30_008 * 240 * 24
     found = planned(tmp_path, "long", long, replicates=400, per_shard=None)
     assert found.per_shard == int(needs.SHARD_CELL_HOURS / cell_hours) > 1
     large = DISH.replace("[12, 12]", "[1200, 1200]").replace("prey: 60", "prey: 600000")

@@ -20,8 +20,11 @@ from mst_abm.errors import ScenarioError
 from mst_abm.model.compile import compile_model
 from mst_abm.records.schema import markdown_table
 from mst_abm.report.export import export
+from mst_abm.runs.campaign import plan_campaign
+from mst_abm.runs.shards import run_shard
 from mst_abm.scenario import json_schema, load_scenario, load_scenario_text, shipped_models
 from mst_abm.scenario.definition import Scenario
+from mst_abm.scenario.design import load_design
 from mst_abm.scenario.effects import VERBS
 from mst_abm.scenario.rules import OWN_KEYS
 from mst_abm.scenario.schema import FileSection, ModifierSection, ShapeSection
@@ -218,7 +221,7 @@ def commands() -> list[list[str]]:
         shlex.split(line, comments=True)
         for page in PAGES
         for block in fenced(page, "sh")
-        for line in block.splitlines()
+        for line in block.replace("\\\n", " ").splitlines()
         if line.startswith("mst-abm ")
     ]
     return [line[1 : line.index(">")] if ">" in line else line[1:] for line in found]
@@ -263,6 +266,25 @@ def test_python_of_the_readme_runs(workplace):
     assert found["blood"]["neutrophil[stage=mature]"] > 0
     assert len(found["cells"]["x"]) == sum(c[0, 1:].sum() for c in found["sim"].counts.values())
     assert found["blasts"].shape == (1, 3) and len(found["table"]) > 0
+
+
+def test_designs_and_python_of_the_page_on_ensembles(workplace):
+    pytest.importorskip("pandas")
+    page, sizes = DOCS / "ensembles.md", []
+    for ending in ("csv", "yaml"):
+        for i, text in enumerate(fenced(page, ending)):
+            path = workplace / f"{i}.{ending}"
+            path.write_text(text, encoding="utf-8")
+            options = {"replicates": 1, "design": load_design(path), "per_shard": 1}
+            campaign = plan_campaign("configs/killer_dish.yaml", f"out/{path.name}", **options)
+            sizes.append(len(campaign.shards))
+    assert sizes == [3, 2, 6]
+    (workplace / "box.yaml").write_text("model: box\nrun: {until: 2 h}\n")
+    run_shard(plan_campaign("box.yaml", "dish", replicates=2).folder, 0)
+    (code,) = fenced(page, "python")
+    found: dict = {}
+    exec(code, found)
+    assert len(found["table"]) == 1
 
 
 def test_python_of_the_file_format_runs(workplace):

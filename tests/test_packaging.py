@@ -27,6 +27,7 @@ ROOMS = (
     "clinic",
     "scenario",
     "records",
+    "meanfield",
     "runs",
     "report",
     "cli",
@@ -103,11 +104,7 @@ def test_every_library_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[<>=\[]", item)[0] for item in project["dependencies"]}
     extras = project["optional-dependencies"]
-    declared |= {
-        re.split(r"[<>=\[]", item)[0]
-        for name in ("analysis", "cluster", "export", "movie", "report", "statistics")
-        for item in extras[name]
-    }
+    declared |= {re.split(r"[<>=\[]", item)[0] for items in extras.values() for item in items}
     imported = {name.split(".")[0] for m in MODULES for name, _ in imports_of(m)}
     third_party = imported - set(__import__("sys").stdlib_module_names) - {"mst_abm"}
     owners = {

@@ -17,6 +17,7 @@ from mst_abm.clinic.course import Course
 from mst_abm.clinic.response import lost_day, relapse_day
 from mst_abm.errors import ScenarioError
 from mst_abm.records.reader import open_run
+from mst_abm.report.check import check_text
 from mst_abm.runs.simulation import Simulation
 from mst_abm.runs.to_file import run_to_file
 from mst_abm.scenario.definition import Scenario
@@ -39,7 +40,7 @@ def run(text: str, n: int = 1, **options) -> Simulation:
 def coupled(quiet: dict | None = None) -> Scenario:
     """Cells of a lattice that divide, leave and come back, a class in its reservoir, and a signal that holds them back."""
     rules = [
-        rule("divide", "x -> x + x", 0.05, place={"push": 2}, modifiers=[
+        rule("divide", "x -> x + x", 0.12, place={"push": 2}, modifiers=[
             {"signal": "load", "shape": {"inverse_hill": {"half": 1}}, "source": "test"}]),
         rule("die", "x", 0.02),
         rule("move", "x", 1.0),
@@ -48,16 +49,16 @@ def coupled(quiet: dict | None = None) -> Scenario:
         rule("die", "y", 0.05, on="blood"),
     ]  # fmt: skip
     load = {"unit": "1", "clearance": "1 /h", "source": "test"}
-    load["yields"] = [{"of": "box.x", "rate": "1 /h", "relative_to": "1000 cells"}]
+    load["yields"] = [{"of": "box.x", "rate": "1 /h", "relative_to": "200 cells"}]
     return world(
         rules, {"box": body_of(10, 0.1), "blood": {**mixed(), "share": 0.1}},
-        {"box": [{"cells": "x", "number": 15}, {"cells": "y", "number": 30}]},
-        types={"x": {}, "y": {}}, until=96.0, record=24.0, signals={"load": load}, reservoirs=reserve(),
+        {"box": [{"cells": "x", "number": 4}, {"cells": "y", "number": 30}]},
+        types={"x": {}, "y": {}}, until=48.0, record=24.0, signals={"load": load}, reservoirs=reserve(),
         run_options={"quiet": quiet} if quiet else {},
     )  # fmt: skip
 
 
-HALF = {"exchange": "8 h", "below": {"load": 0.15}}
+HALF = {"exchange": "4 h", "below": {"load": 0.4}}
 
 
 # ------------------------------------------------------------------ the same bits
@@ -81,20 +82,20 @@ def test_bodies_have_a_pace_of_their_own(monkeypatch):
         live(self, first, last, end)
 
     monkeypatch.setattr(Simulation, "_live", watched)
-    sim.advance(96.0)
-    assert 1 in seen and 8 in seen
+    sim.advance(48.0)
+    assert 1 in seen and 4 in seen
     for body in (1, 4):
         alone = Simulation(coupled(HALF), first_replicate=body, seed=seed_of(2))
-        alone.advance(96.0)
+        alone.advance(48.0)
         assert alone.digest(0) == sim.digest(body)
 
 
 def test_nobody_quiet_changes_no_bit():
-    never = {"exchange": "8 h", "below": {"load": 0.0}}
+    never = {"exchange": "4 h", "below": {"load": 0.0}}
     digests = []
     for quiet in (None, never, HALF):
         sim = Simulation(coupled(quiet), replicates=3, seed=seed_of(3))
-        sim.advance(96.0)
+        sim.advance(48.0)
         digests.append(sim.digest())
     assert digests[0] == digests[1] != digests[2]
 
@@ -141,19 +142,19 @@ def test_every_cell_is_booked(tmp_path: Path):
 
 def grown(quiet: dict | None, size, seed: int) -> np.ndarray:
     sim = started(coupled(quiet), size.n, seed=seed)
-    sim.advance(96.0)
+    sim.advance(48.0)
     return (
         column(sim, "box", "x") / 0.1
         + sim.reservoirs.numbers["box"][:, sim.compiled.species_names.index("x")]
     )
 
 
-@pytest.mark.verify
+@pytest.mark.proof
 def test_quiet_stretches_keep_the_law():
     size = QUIET["cells"]
     usual = grown(None, size, 5)
     holds("quiet stretches", [z_two(grown(HALF, size, 6), usual)], size.z, size.n)
-    blind = {"exchange": "96 h"}
+    blind = {"exchange": "24 h"}
     is_caught(
         "quiet stretches",
         "no criterion, exchange at records",
@@ -261,6 +262,15 @@ def test_as_many_blasts_as_at_the_start_are_a_relapse_only_of_who_was_ill():
     assert np.isnan(relapse_day(course(came_back, start=0.02))[0])
     assert relapse_day(course([0.04, *[0.06] * 5], start=0.02))[0] == 31
     assert relapse_day(course([0.04, 0.7, 0.04], start=0.5))[0] == 31
+
+
+def test_check_says_so():
+    text = check_text(
+        load_scenario_text(PACED.replace("seed: 1", "stop: at death, seed: 1"), name="world")
+    )
+    assert (
+        "10 d, no further than death, seed 1, exchange every 2 h (12 h in quiet stretches)" in text
+    )
 
 
 # ------------------------------------------------------------------ mistakes

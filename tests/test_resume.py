@@ -242,6 +242,16 @@ def test_a_signal_leaves_a_checkpoint_and_a_sentence(
     assert differences(quick, path) == []
 
 
+def test_a_second_sigterm_is_the_first_heard_again() -> None:
+    """A batch system sends it to all processes, its script to some of them once more; Ctrl-C twice is impatience."""
+    with Signals() as signals:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+            assert signals.stops and signals.keeps
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
 def test_a_warning_signal_leaves_a_checkpoint_and_the_run_goes_on(
     quick: Path, tmp_path: Path
 ) -> None:

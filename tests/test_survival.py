@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 from scipy import stats
+from thresholds import FOUR, NULL_TRIALS
+from worlds import column, mixed, plain, rule, world
 
 from mst_abm.clinic.survival import (
     CENSORED,
@@ -24,7 +26,7 @@ from mst_abm.clinic.survival import (
 )
 from mst_abm.clinic.targets import Target, compare, compare_over_time
 from mst_abm.errors import MissingPackageError
-from tests.thresholds import NULL_TRIALS
+from mst_abm.runs.simulation import Simulation
 
 lifelines = pytest.importorskip("lifelines", reason="needs the extra statistics")
 from lifelines.datasets import load_leukemia  # noqa: E402
@@ -196,6 +198,50 @@ def test_of_two_arms_that_are_one_p_is_uniform():
     assert stats.kstest(p, "uniform").pvalue > size["alarm"]
     # negative control: arms that differ by the smallest ratio these sizes can see
     assert stats.kstest(p_values(size["ratio"], size["trials"]), "uniform").pvalue < size["alarm"]
+
+
+def extinctions(rate, seed, n):
+    """Hours to the death of the last of three cells in ``n`` simulated replicates, every other one lost sight of early."""
+    rules = [rule("die", "cell", rate)]
+    scenario = world(
+        rules, {"dish": mixed()}, {"dish": {"cell": 3}}, types=plain("cell"), until=6.0
+    )
+    simulation = Simulation(scenario, seed=seed, replicates=n)
+    found = np.full(n, np.inf)
+    hours = np.arange(0.05, 6.0, 0.05)
+    for hour in hours:
+        simulation.advance(hour)
+        gone = column(simulation, "dish", "cell") == 0
+        found = np.minimum(found, np.where(gone, hour, np.inf))
+    until = np.where(np.arange(n) % 2, 6.0, 2.5)
+    return course(np.minimum(found, until), found <= until)
+
+
+def parts(found, n):
+    return [course(found.times_d[i : i + n], found.causes[i : i + n]) for i in range(0, found.n, n)]
+
+
+def test_simulated_survival_is_that_of_its_law():
+    found = extinctions(1.0, 41, 2000)
+    for hour in (1.0, 2.0, 3.0):
+        exact = 1 - (1 - np.exp(-hour)) ** 3
+        estimate = share_at(found, hour + 1e-9)
+        assert abs(estimate.value - exact) < FOUR * estimate.variance**0.5
+    # negative control: those lost sight of taken for those who live on
+    known = np.mean(found.times_d > 3.0)
+    assert abs(known - (1 - (1 - np.exp(-3.0)) ** 3)) > FOUR * estimate.variance**0.5
+
+
+def test_an_arm_simulated_twice_with_other_streams_gives_uniform_p():
+    n, trials = NULL_TRIALS["patients"], NULL_TRIALS["simulated"]
+    one, again, faster = (
+        parts(extinctions(rate, seed, n * trials), n)
+        for rate, seed in ((1.0, 51), (1.0, 52), (NULL_TRIALS["ratio"], 53))
+    )
+    p = [log_rank(a, b)[1] for a, b in zip(one, again, strict=True)]
+    assert stats.kstest(p, "uniform").pvalue > NULL_TRIALS["alarm"]
+    p = [log_rank(a, b)[1] for a, b in zip(one, faster, strict=True)]
+    assert stats.kstest(p, "uniform").pvalue < NULL_TRIALS["alarm"]
 
 
 def test_without_the_library_there_is_one_sentence(monkeypatch):

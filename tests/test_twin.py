@@ -29,7 +29,7 @@ UNTIL = 4.0
 def follow(sim: Simulation, r: int, windows: int) -> Twin:
     """The twin of replicate r from time zero; the simulation has run ``windows`` intervals since."""
     fresh = Simulation(
-        sim.scenario, seed=sim.seed, replicates=1, first_replicate=sim.first_replicate + r
+        sim.scenario, seed=sim.seed, replicates=1, first_replicate=int(sim.numbers[r])
     )
     twin = Twin(fresh)
     for w in range(windows):

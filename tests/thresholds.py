@@ -345,11 +345,11 @@ RESERVOIRS = {
 }
 
 #: Null trials: two arms of so many patients each with one hazard, p held against the uniform law (Kolmogorov and Smirnov).
-#: A hazard ratio of 1.5 shifts the statistic by half a standard deviation, which 400 trials see for certain.
-NULL_TRIALS = {"patients": 30, "trials": 400, "alarm": 1e-6, "ratio": 1.5}
+#: A hazard ratio of 1.5 shifts the root of the statistic by more than one standard deviation, which 100 trials see for certain.
+NULL_TRIALS = {"patients": 30, "trials": 400, "simulated": 100, "alarm": 1e-6, "ratio": 1.5}
 
-#: Quiet stretches: cells of the body after four days, of replicates with and without them; sd of a ratio 0.3. Delta is a tenth of the
-#: mean, which is a third of its sd.
+#: Quiet stretches: cells of the body after two days that grow fivefold, of replicates with and without them; sd 0.14 of the
+#: mean, delta 5 % of it. Signals that stand still for a day make a quarter more.
 QUIET = {"cells": Size(1, 0.33)}
 #: Variance saved by pairs: log of a ratio of two variances from n pairs has a standard error of 2 / sqrt(n); five of them.
 PAIRS = {"rho": 0.8, "n": 2000, "log": 0.224}
@@ -357,3 +357,8 @@ PAIRS = {"rho": 0.8, "n": 2000, "log": 0.224}
 #: by sqrt(2 / pilot) relatively: 7 %, and three of them are allowed; half as many patients are off by log sqrt(2) = 0.35.
 #: Coverage 95 %, standard error 1.5 %, and the percentile bootstrap lacks a little.
 PRECISION = {"pilot": 400, "half": 0.2, "times": 200, "log": 0.21, "coverage": 0.90}
+
+#: Rate equations against the mean of cells: models drawn, how many times larger than drawn, replicates; what the
+#: finite number of cells may do, relative to all of a kind; and the factor on one rate that must be seen.
+MEAN_FIELD_MODELS, MEAN_FIELD_TIMES, MEAN_FIELD_REPLICATES = 40, 3_000, 16
+MEAN_FIELD_FINITE, MEAN_FIELD_ERROR = 0.003, 1.25

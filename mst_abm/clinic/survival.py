@@ -252,6 +252,4 @@ def _last(series: Any, day: float) -> float:
 
 
 def _lifelines() -> Any:
-    for module in ("lifelines.exceptions", "lifelines.statistics", "lifelines"):
-        lifelines = needs(module, "statistics", "survival analysis")
-    return lifelines
+    return needs("lifelines", "statistics", "survival analysis")

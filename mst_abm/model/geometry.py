@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,7 @@ def directions(dimensions: int, neighbours: int) -> list[tuple[int, int, int]]:
     return steps
 
 
+@cache
 def ball_offsets(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     """Offsets within MAX_RANGE sites (Euclidean), nearest first, and how many lie within each R."""
     reach = range(-MAX_RANGE, MAX_RANGE + 1)
@@ -52,7 +54,10 @@ def ball_offsets(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     counts = [
         sum(1 for o in offsets if sum(c * c for c in o) <= r * r) for r in range(MAX_RANGE + 1)
     ]
-    return np.array(offsets, np.int8), np.array(counts, np.int64)
+    found = np.array(offsets, np.int8), np.array(counts, np.int64)
+    for array in found:
+        array.flags.writeable = False  # the same for every simulation of a process
+    return found
 
 
 def check_size(c: Compartment) -> None:

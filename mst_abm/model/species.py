@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from mst_abm.errors import ModelError
 from mst_abm.model.definition import CellType, Model, Pattern, Product, Rule
@@ -25,6 +26,11 @@ class Species:
     type: str
     values: tuple[tuple[str, str], ...] = ()
     implied: tuple[str, ...] = field(default=(), compare=False)
+
+    @cached_property
+    def state(self) -> dict[str, str]:
+        """Value by axis; patterns are compared with it hundreds of thousands of times."""
+        return dict(self.values)
 
     @property
     def stated(self) -> tuple[tuple[str, str], ...]:
@@ -49,13 +55,14 @@ def _species(cell_type: CellType, values: tuple[tuple[str, str], ...]) -> Specie
 
 def matches(pattern: Pattern, species: Species) -> bool:
     """Whether a species fits a pattern; the vacant site fits only ``empty``."""
-    if species == EMPTY:
+    if species is EMPTY or species == EMPTY:
         return pattern.is_empty
-    state = dict(species.values)
-    return any(
-        term.type == species.type and all(state[axis] in allowed for axis, allowed in term.values)
-        for term in pattern.terms
-    )
+    for term in pattern.terms:
+        if term.type == species.type:
+            state = species.state
+            if all(state[axis] in allowed for axis, allowed in term.values):
+                return True
+    return False
 
 
 def resolve(

@@ -138,7 +138,14 @@ class Layout:
             units |= {"reservoirs/is_owner": None, "reservoirs/events": None}
             places = dict.fromkeys(header.reservoirs["compartment"])
             units |= {f"{group}/{name}": None for name in places for group in ("held", "handed")}
-        self.courses = {path: self._add(path, unit=unit) for path, unit in units.items()}
+        self.courses = {path: self._add_course(path, unit) for path, unit in units.items()}
+
+    def _add_course(self, path: str, unit: str | None) -> h5py.Dataset:
+        """A time course; what is a whole number of cells or events may be a mean."""
+        is_number = row_of(member_path(path)).dtype == "i8"
+        return self._add(
+            path, unit=unit, dtype="f4" if self.header.has_means and is_number else None
+        )
 
     def _create_snapshots(self) -> None:
         rows = BASE_COLUMNS + (IDENTITY_COLUMNS if self.header.has_identity else ())
@@ -183,14 +190,21 @@ class Layout:
             self._add(name, 0)
         self._add("status", np.bytes_(b"running"))
 
-    def _add(self, path: str, data: Any = None, *, unit: str | None = None) -> h5py.Dataset:
-        """Create one dataset as the schema has it, with unit, description and dimension scales."""
+    def _add(
+        self, path: str, data: Any = None, *, unit: str | None = None, dtype: Any = None
+    ) -> h5py.Dataset:
+        """Create one dataset as the schema has it, with unit, description and dimension scales.
+
+        ``dtype``: instead of that of the schema.
+        """
         wanted, path = path, member_path(path)
         row = row_of(path)
         member = wanted.partition("/")[2].replace("/", "_")
         dims = tuple(dim.replace("<field>", member) for dim in row.dims)
         shape = tuple(self._sizes[dim] for dim in dims)
-        dtype = h5py.string_dtype() if row.dtype == TEXT else np.dtype(row.dtype)
+        if dtype is None:
+            dtype = h5py.string_dtype() if row.dtype == TEXT else row.dtype
+        dtype = np.dtype(dtype)
         options: dict[str, Any] = {}
         if any(dim in GROWING for dim in dims):
             sizes = zip(dims, shape, strict=True)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -33,10 +34,12 @@ def provenance() -> dict[str, str]:
     }
 
 
+@cache
 def git_commit() -> str:
     """Commit of the source tree, with "-dirty" if files were changed; empty outside of one.
 
-    An installed package inside somebody else's repository must not report their commit.
+    Asked once in a process, which runs the code it has loaded and may write a record every moment. An installed
+    package inside somebody else's repository must not report their commit.
     """
     if not (_PACKAGE.parent / ".git").exists():
         return ""
@@ -48,6 +51,7 @@ def git_commit() -> str:
     return done.stdout.strip()
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)

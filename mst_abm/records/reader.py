@@ -192,7 +192,10 @@ class Run:
     # ------------------------------------------------------------------ time courses
 
     def counts(self, compartment: str) -> np.ndarray:
-        """int64 (replicate, time, species): simulated cells; species 0 are vacant sites."""
+        """int64 (replicate, time, species): simulated cells; species 0 are vacant sites.
+
+        Here and below: float32 if the engine was mean-field, which knows means alone.
+        """
         self._check(compartment, self.compartment_names, "compartment")
         return self._course("counts", compartment)
 
@@ -551,12 +554,17 @@ class Run:
         """Sums over members of the last axis, read in blocks: an ensemble may exceed memory."""
         dataset = self._file[member_path(path)]
         n_replicates, n = dataset.shape[0], self.n_records
-        sums = {key: np.zeros((n_replicates, n), "i8") for key in members}
+        sums = {
+            key: np.zeros((n_replicates, n), "f8" if dataset.dtype.kind == "f" else "i8")
+            for key in members
+        }
         step = max(1, BLOCK_BYTES // max(8 * n * dataset.shape[2], 1))
         for first in range(0, n_replicates, step):
             block = dataset[first : first + step, :n]
             for key, rows in members.items():
-                sums[key][first : first + step] = block[:, :, rows].sum(axis=2)
+                sums[key][first : first + step] = block[:, :, rows].sum(
+                    axis=2, dtype=sums[key].dtype
+                )
         return sums
 
     def _keys(self, columns: tuple[str, ...]) -> dict[tuple[str, ...], list[int]]:

@@ -167,7 +167,11 @@ ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("left_out", "numbers of replicates that were asked for and failed, empty if none did"),
     ("forked_from", "record and day this one was branched off from, empty if it was not"),
     ("threads", "threads the run was allowed"),
-    ("mode", "exact or tiled"),
+    (
+        "engine",
+        "cells, or mean-field: numbers of cells and events are then means, f4 instead of i8",
+    ),
+    ("mode", "exact or tiled; mean-field"),
     ("started", "date and time of the start, UTC"),
 )
 
@@ -291,7 +295,7 @@ class Header:
     ``species`` and ``channels`` and ``compartments`` are columns by name. ``species`` holds
     "species", "type", "is_static", "is_leukaemia" and one column per axis. ``reservoirs``: columns too, none without.
     ``signals``, ``observed`` and ``reported`` map names to units. ``stoichiometry`` has rows (channel, compartment,
-    species, cells gained per event). Nothing can be added to a file once a run writes to it, so every name is declared here.
+    species, cells gained per event). ``has_means``: cells and events are mean numbers, float32. Nothing can be added to a file once a run writes to it, so every name is declared here.
     """
 
     name: str
@@ -317,6 +321,7 @@ class Header:
     has_handover: bool = False
     n_records_expected: int = 1
     snapshot_replicates: int = 1
+    has_means: bool = False
     attributes: Mapping[str, object] = field(default_factory=dict)
 
     @property

@@ -148,9 +148,10 @@ class RunWriter:
             raise
         self._start = self._last_flush = time.monotonic()
         n_compartments = len(header.compartments["compartment"])
-        self._previous_tally = np.zeros((len(header.replicates), header.n_channels), "i8")
+        self._number = "f8" if header.has_means else "i8"
+        self._previous_tally = np.zeros((len(header.replicates), header.n_channels), self._number)
         self._previous_received = np.zeros(
-            (len(header.replicates), n_compartments, header.n_species), "i8"
+            (len(header.replicates), n_compartments, header.n_species), self._number
         )
         self._previous_reserves: dict[str, np.ndarray] = {}
         self._times = np.zeros(self._layout.depth)
@@ -171,8 +172,8 @@ class RunWriter:
     def append_record(self, simulation: Recordable) -> None:
         """Take counts, events since the previous record and signals of every replicate."""
         row = self._n_buffered
-        tally = np.array(simulation.tally, "i8")
-        received = np.array(simulation.received, "i8")
+        tally = np.array(simulation.tally, self._number)
+        received = np.array(simulation.received, self._number)
         for path, values in self._values(simulation, tally, received):
             self._courses[path].rows[:, row] = values
         self._times[row] = simulation.time_h

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,21 @@ from mst_abm.clinic.arms import Difference, Endpoint, Summary, differences, summ
 from mst_abm.clinic.given import chemotherapy, first_course_end_h
 from mst_abm.clinic.precision import Need, need_of, need_of_difference, share_by_chance
 from mst_abm.clinic.survival import HAPPENED, hazard_ratio, log_rank
+from mst_abm.clinic.targets import Comparison
 from mst_abm.errors import RecordError, did_you_mean
 from mst_abm.records.arms import read_arm
-from mst_abm.report.targets import markdown
+from mst_abm.report.targets import comparisons, markdown
 from mst_abm.report.trial_figures import ArmToDraw, draw_trial
 from mst_abm.scenario import load_scenario
 
 if TYPE_CHECKING:
     from mst_abm.scenario.trial import Arm, Trial
 
-ARMS, DIFFERENCES, TESTS = "arms.csv", "differences.csv", "tests.csv"
+TARGETS, ARMS, DIFFERENCES, TESTS = "targets.csv", "arms.csv", "differences.csv", "tests.csv"
+TARGET_COLUMNS = (
+    "name", "arm", "endpoint", "statistic", "at_d", "value", "of", "unit", "fitted",
+    "simulated", "simulated_low", "simulated_high", "tail", "n", "is_met", "source",
+)  # fmt: skip
 #: Endpoints shown whatever the targets ask for.
 USUAL = (
     "response",
@@ -63,7 +68,6 @@ class Findings:
     differences: list[Difference]
     contrasts: list[Contrast]
     arms: list[ArmToDraw]
-    endpoints: dict[str, tuple[Endpoint, ...]]
 
 
 def findings(
@@ -98,28 +102,19 @@ def findings(
         pair, columns_of_both = (one.name, control.name), (one.columns, control.columns)
         apart += differences(pair, columns_of_both, endpoints[one.name], until_d)
         contrasts += _contrasts(one, control)
-    return Findings(rows, apart, contrasts, arms, endpoints)
+    return Findings(rows, apart, contrasts, arms)
 
 
-def write_findings(found: Findings, folder: Path) -> list[Path]:
+def write_findings(
+    trial: Trial, columns: Mapping[str, Mapping[str, np.ndarray]], found: Findings, folder: Path
+) -> list[Path]:
     """Write the tables into the folder of a trial."""
-    tables: list[tuple[str, Sequence[Any], type]] = [
-        (ARMS, found.summaries, Summary),
-        (DIFFERENCES, found.differences, Difference),
-        (TESTS, found.contrasts, Contrast),
+    return [
+        _write(folder / TARGETS, TARGET_COLUMNS, map(_target_row, comparisons(trial, columns))),
+        _write_objects(folder / ARMS, Summary, found.summaries),
+        _write_objects(folder / DIFFERENCES, Difference, found.differences),
+        _write_objects(folder / TESTS, Contrast, found.contrasts),
     ]
-    written = []
-    for name, rows, kind in tables:
-        path = folder / name
-        unfinished = path.with_suffix(".part")
-        columns = [field.name for field in fields(kind)]
-        with open(unfinished, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows([getattr(row, column) for column in columns] for row in rows)
-        unfinished.replace(path)
-        written.append(path)
-    return written
 
 
 def draw_findings(trial: Trial, found: Findings, folder: Path) -> list[Path]:
@@ -220,6 +215,36 @@ def needs_text(rows: Sequence[Need]) -> str:
 
 
 # ---------------------------------------------------------------------- parts
+
+
+def _target_row(item: Comparison) -> list[Any]:
+    target = item.target
+    asked = [getattr(target, name) for name in TARGET_COLUMNS[:9]]
+    return [
+        *asked,
+        item.simulated,
+        item.low,
+        item.high,
+        item.tail,
+        item.patients,
+        item.is_met,
+        target.source,
+    ]
+
+
+def _write_objects(path: Path, kind: type, rows: Iterable[Any]) -> Path:
+    columns = [field.name for field in fields(kind)]
+    return _write(path, columns, ([getattr(row, column) for column in columns] for row in rows))
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    unfinished = path.with_suffix(".part")
+    with open(unfinished, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    unfinished.replace(path)
+    return path
 
 
 def _days(arm: Arm) -> tuple[float, float]:

@@ -59,9 +59,11 @@ def _head(scenario: Scenario) -> list[str]:
         f", snapshots every {duration(run.snapshots_every_h)}" if run.snapshots_every_h else ""
     )
     start = f", starts as {scenario.start}" if scenario.start else ""
+    calm = f" ({duration(run.quiet.exchange_h)} in quiet stretches)" if run.quiet else ""
+    end = f", no further than {run.stop.removeprefix('at ')}" if run.stop != "at end" else ""
     return [
-        f"{scenario.name}{start}: {duration(run.until_h)}, seed {run.seed}, exchange every"
-        f" {duration(run.exchange_h)}, counts every {duration(run.counts_every_h)}{snapshots}"
+        f"{scenario.name}{start}: {duration(run.until_h)}{end}, seed {run.seed}, exchange every"
+        f" {duration(run.exchange_h)}{calm}, counts every {duration(run.counts_every_h)}{snapshots}"
     ]
 
 

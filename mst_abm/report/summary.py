@@ -57,9 +57,14 @@ def _head(run: Run) -> list[str]:
     word = "replicate" if n == 1 else "replicates, medians are shown"
     seed = run.attributes["seed"]
     status = "still running or killed" if run.status == "running" else run.status
+    counted = "all counts are simulated cells"
+    if run.attributes.get("engine") == "mean-field":
+        counted = (
+            "mean field: all counts are mean numbers, per simulated cell of the scenario's share"
+        )
     return [
         f"{run.name}: {status}, {duration(last)} simulated, seed {seed}, {n} {word}",
-        "all counts are simulated cells",
+        counted,
     ]
 
 

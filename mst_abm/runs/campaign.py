@@ -11,7 +11,7 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from mst_abm.model.compile import compile_model
 from mst_abm.runs.failures import write_whole
 from mst_abm.runs.needs import needs_of, replicates_together
 from mst_abm.runs.tiled import tile_side
-from mst_abm.scenario import load_scenario_text, scenario_loader
+from mst_abm.scenario import load_scenario, load_scenario_text
 from mst_abm.version import __version__
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ class Campaign:
         Raises
         ------
         RecordError
-            If nothing is done yet, or pandas is not there.
+            If nothing is done yet.
+        MissingPackageError
+            If pandas is not there.
         """
         from mst_abm.extras import needs
         from mst_abm.runs.gathering import gather
@@ -175,10 +177,9 @@ def plan_campaign(
     RecordError
         If the folder cannot be used, holds another campaign, or two runs would share a stream.
     """
-    load = scenario_loader(Path(path))
-    base = load(overrides)
+    base = load_scenario(Path(path), overrides=overrides)
     root = base.run.seed if seed is None else seed
-    scenarios = _of_points(load, overrides, design) if design else [base]
+    scenarios = _of_points(Path(path), overrides, design) if design else [base]
     seeds = [row.seed for row in design] or [root]
     if is_paired and (odd := next((row for row in design if row.seed is not None), None)):
         message = "a seed of its own and --paired contradict each other; drop one of them"
@@ -213,7 +214,7 @@ def _together(scenario: Scenario, total: int) -> int:
 
 
 def _of_points(
-    load: Callable[[Sequence[str]], Scenario],
+    path: Path,
     overrides: Sequence[str],
     design: Sequence[DesignPoint],
 ) -> list[Scenario]:
@@ -221,7 +222,7 @@ def _of_points(
     found, problems = [], dict[str, Problem]()
     for row in design:
         try:
-            found.append(load((*overrides, *row.overrides)))
+            found.append(load_scenario(path, overrides=(*overrides, *row.overrides)))
         except ScenarioError as error:
             ours = {f"--set {text}" for text in row.overrides}
             for problem in error.problems:

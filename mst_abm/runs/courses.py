@@ -76,6 +76,10 @@ class Courses:
         """Signals that no cell influences, (interval, signal, node)."""
         return self._levels[self.plan[body]][0]
 
+    def inputs(self, body: int = 0) -> np.ndarray:
+        """What drugs add to signals, (interval, signal)."""
+        return self._levels[self.plan[body]][1]
+
     def schedule(self, begin: int, end: int) -> Schedule:
         """Intervals [begin, end) for the engine."""
         if len(self._used) == 1:

@@ -13,7 +13,7 @@ import shutil
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from mst_abm.errors import ClusterError, MstAbmError
+from mst_abm.extras import needs
 from mst_abm.runs.keeping import Signals
 from mst_abm.runs.pools import WorkerLost
+from mst_abm.runs.slurm import Request, bytes_of
 from mst_abm.runs.working import STOPPED
 
 #: Seconds to find a scheduler, to be answered by it, and between two looks at its workers.
@@ -32,7 +34,6 @@ AT_ONCE = 1.0
 #: Of a job of SLURM, where none is asked for.
 MEMORY = "2G"
 GONE = "the worker it was given to is gone"
-INSTALL = "install the extra 'cluster': pip install 'mst-abm[cluster]'"
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,14 @@ class DaskPool:
     ------
     ClusterError
         If it is not there, later if it is lost.
+    MissingPackageError
+        If Dask is not installed.
     """
 
     def __init__(self, scheduler: Any) -> None:
-        try:
-            from distributed import Client
+        distributed = needs("distributed", "cluster", "--dask")
+        from mst_abm.runs.dask_worker import Leaving
 
-            from mst_abm.runs.dask_worker import Leaving
-        except ImportError:
-            raise ClusterError(f"Dask is not installed here; {INSTALL}.") from None
         self._name = str(getattr(scheduler, "scheduler_address", scheduler))
         self._quiet = ExitStack()
         self._quiet.enter_context(quiet())
@@ -76,7 +76,7 @@ class DaskPool:
         self._is_ending = self._is_lost = False
         self._over = threading.Event()
         try:
-            self._client = Client(
+            self._client = distributed.Client(
                 **_where(scheduler), timeout=PATIENCE, set_as_default=False, name="mst-abm"
             )
             self._client.register_plugin(Leaving(), name="mst-abm-leaving")
@@ -220,44 +220,36 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def slurm_pool(
-    *, jobs: int, logs: Path, partition: str = "", time_limit: str = "", memory: str = "",
-    more: Sequence[str] = (),
-) -> Iterator[DaskPool]:  # fmt: skip
+def slurm_pool(request: Request, logs: Path) -> Iterator[DaskPool]:
     """A Dask cluster whose workers are jobs of SLURM, for as long as the block lasts.
 
     Parameters
     ----------
-    jobs : how many, of one processor each; one that is lost is replaced
+    request : of every job, one worker each; as many jobs as it has tasks, and one that is lost is replaced
     logs : folder of the jobs' output, which all nodes see
-    partition, time_limit, memory : of a job, as SLURM writes them; the site's where empty, of memory 2G
-    more : further options of sbatch
 
     Raises
     ------
     ClusterError
-        If Dask or SLURM is not there.
+        If SLURM is not there, or refuses.
     """
-    try:
-        from dask_jobqueue import SLURMCluster
-    except ImportError:
-        raise ClusterError(f"Dask for SLURM is not installed here; {INSTALL}.") from None
+    jobqueue = needs("dask_jobqueue", "cluster", "--slurm")
     if shutil.which("sbatch") is None:
         raise ClusterError(
             "--slurm: expected the command sbatch, there is none; work on a node that submits jobs."
         )
-    options: dict[str, Any] = {"queue": partition, "walltime": time_limit}
+    options: dict[str, Any] = {"queue": request.partition, "walltime": request.time}
     with quiet():
         try:
             # pages of figures listen where they are told to, even where they are off
-            cluster = SLURMCluster(
+            cluster = jobqueue.SLURMCluster(
                 **{name: value for name, value in options.items() if value},
                 cores=1,
                 processes=1,
-                memory=memory or MEMORY,
+                memory=f"{bytes_of(request.memory or MEMORY)}B",
                 python=sys.executable,
                 log_directory=str(logs.absolute()),
-                job_extra_directives=list(more),
+                job_extra_directives=list(request.more),
                 scheduler_options={"dashboard_address": "127.0.0.1:0"},
                 worker_extra_args=["--dashboard-address", "127.0.0.1:0"],
             )
@@ -267,6 +259,6 @@ def slurm_pool(
             ) from None
         # not scale(), which does not replace a job that is lost
         with cluster:
-            cluster.adapt(minimum=jobs, maximum=jobs)
+            cluster.adapt(minimum=request.tasks, maximum=request.tasks)
             with DaskPool(cluster) as pool:
                 yield pool

@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from mst_abm.errors import RecordError
+from mst_abm.errors import MissingPackageError, RecordError
+from mst_abm.extras import needs
 from mst_abm.records.checking import replicate_digests
+from mst_abm.records.places import written
 from mst_abm.records.reader import Run, open_run
 from mst_abm.runs.campaign import Campaign, open_campaign
 from mst_abm.runs.failures import read_failed
@@ -192,30 +194,28 @@ def endpoint_columns(run: Run) -> dict[str, np.ndarray]:
 def write_tables(folder: str | os.PathLike[str], gathered: Gathered) -> tuple[list[Path], str]:
     """Write the table as CSV, and as Parquet where pyarrow is there; paths, and a sentence if it is not."""
     place = Path(folder)
-    path, names = place / TABLE, list(gathered.columns)
-    unfinished = Path(f"{path}.partial-{os.getpid()}")
+    path, parquet = place / TABLE, place / PARQUET
     try:
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
+        with (
+            written(path) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file)
-            writer.writerow(names)
+            writer.writerow(gathered.columns)
             writer.writerows(zip(*gathered.columns.values(), strict=True))
-        unfinished.replace(path)
+        arrow, files = needs("pyarrow", "analysis"), needs("pyarrow.parquet", "analysis")
+        columns: dict[str, Any] = {n: _of_one_kind(v) for n, v in gathered.columns.items()}
+        if max(columns["seed"], default=0) > np.iinfo(np.int64).max:  # derived seeds have 64 bits
+            columns["seed"] = np.array(columns["seed"], np.uint64)
+        with written(parquet) as unfinished:
+            files.write_table(arrow.table(columns), unfinished)
+    except MissingPackageError as error:
+        return [path], f"no {PARQUET}: {error}"
     except OSError as error:
         raise RecordError(
-            f"{path}: could not be written ({(error.strerror or 'no reason given').lower()}); make the "
-            "folder writable, or copy it."
+            f"{place}: the table could not be written ({(error.strerror or 'no reason given').lower()}); make "
+            "the folder writable, or copy it."
         ) from None
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        missing = "no Parquet: it needs pyarrow; install it with: pip install 'mst-abm[analysis]'."
-        return [path], missing
-    columns = {name: _of_one_kind(values) for name, values in gathered.columns.items()}
-    parquet = place / PARQUET
-    unfinished = Path(f"{parquet}.partial-{os.getpid()}")
-    pyarrow.parquet.write_table(pyarrow.table(columns), unfinished)
-    unfinished.replace(parquet)
     return [path, parquet], ""
 
 

@@ -58,6 +58,11 @@ def read_recorded(path: str | os.PathLike[str]) -> Recorded:
     """
     with open_run(path) as run:
         attributes = run.attributes
+        if attributes.get("engine") == "mean-field":
+            raise RecordError(
+                f"{path}: expected a record of cells, got one of mean-field, which has no checkpoints and "
+                "takes seconds; run its scenario again."
+            )
         return Recorded(
             path=Path(path),
             status=run.status,

@@ -24,7 +24,7 @@ from mst_abm.runs.failures import NONE, Failed, note_failed, read_failed, senten
 from mst_abm.runs.keeping import Signals
 from mst_abm.runs.locks import Lock
 from mst_abm.runs.resuming import Notice, read_recorded, resume
-from mst_abm.runs.to_file import run_to_file
+from mst_abm.runs.to_file import Engine, run_to_file
 from mst_abm.version import __version__
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Work:
     first_replicate: int
     replicates: int
     snapshot_replicates: int = 0
+    engine: Engine = "cells"
 
     @property
     def part(self) -> Path:
@@ -178,7 +179,7 @@ def _run(work: Work, scenario: Callable[[], Scenario], signals: Signals, notice:
     """Until the part is complete; False if no replicate could be run."""
     failed = read_failed(work.failure)
     known = {} if failed.is_lost else dict(failed.replicates)
-    options: dict[str, Any] = {"seed": work.seed, "signals": signals}
+    options: dict[str, Any] = {"seed": work.seed, "signals": signals, "engine": work.engine}
 
     def all_but(left_out: Collection[int]) -> None:
         if not _went_on(work, left_out, signals, notice):

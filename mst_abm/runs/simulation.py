@@ -81,6 +81,9 @@ class Simulation:
         If the rules contradict each other or cells do not fit.
     """
 
+    engine = "cells"
+    has_checkpoints = True
+
     def __init__(
         self,
         scenario: Scenario,

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mst_abm.errors import RecordError, SlurmError
@@ -25,18 +25,22 @@ from mst_abm.runs.shards import DONE, FAILED, state_of, try_again, work_of
 
 SCRIPT, LOGS = "job.sh", "log"
 MARK = "# SLURM job array of an mst_abm campaign"
-#: Bytes of a process before it holds a cell: Python, libraries, kernels. Seen: 0.29e9, and 0.41e9 while kernels compile.
-PROCESS = 0.5e9
+#: Bytes of the process that gives shards to workers. Seen: 0.13e9.
+PARENT = 0.2e9
 #: Room above the prediction where no memory is asked for.
 SPARE = 1.5
 #: Seconds before the time limit at which a task is told: at least, and the largest share of the limit.
 WARNING_S, WARNING_SHARE = 120, 0.25
+#: The shortest time limit, s: SLURM rounds to minutes and tells up to one too early.
+SHORTEST_S = 180
 #: Bytes of a state that are packed and written in a second, at least.
 KEPT_PER_S = 20e6
 #: Points of a design whose memory is predicted, spread over it: they seldom differ in size.
 LOOKED_AT = 16
-#: Seconds in which a command of SLURM must answer.
-PATIENCE_S = 60.0
+#: Seconds in which SLURM must take a job, and tell of the queue.
+SUBMITS_IN_S, TELLS_IN_S = 120.0, 15.0
+#: States of tasks that still have something to do.
+WAITING = "PENDING,CONFIGURING,RUNNING,SUSPENDED"
 
 ARRAY = re.compile(r"[1-9]\d*(%[1-9]\d*)?")
 TIME = re.compile(r"\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}")
@@ -108,8 +112,11 @@ class Request:
                 _refuse(pattern, option, expected, text)
         for text in self.more:
             _refuse(OPTION, "--sbatch", "an option of sbatch, as --account=NAME", text)
-        if self.time and not seconds_of(self.time):
-            raise SlurmError(f"--time: expected more than no time at all, got '{self.time}'.")
+        if self.time and seconds_of(self.time) < SHORTEST_S:
+            raise SlurmError(
+                f"--time: expected at least {SHORTEST_S // 60} minutes, got '{self.time}'; a task is told up to "
+                "a minute early that its time is up, and would come to nothing."
+            )
 
     @property
     def tasks(self) -> int:
@@ -156,11 +163,22 @@ def needs_of_task(campaign: Campaign, workers: int) -> TaskNeeds:
         scenario = campaign.scenario(point)
         found = needs_of(scenario, compile_model(scenario.model), replicates=campaign.per_shard)
         states.append(found.state)
-        memories.append(found.arrays)
+        memories.append(found.memory)
     return TaskNeeds(
-        memory=PROCESS + workers * (PROCESS + max(memories)),
+        memory=PARENT + workers * max(memories),
         warning_s=WARNING_S + int(workers * max(states) / KEPT_PER_S),
     )
+
+
+def with_memory(request: Request, campaign: Campaign) -> Request:
+    """The request with what its workers need of memory, where it leaves that open.
+
+    Raises
+    ------
+    SlurmError
+        If it asks for less.
+    """
+    return replace(request, memory=_memory(request, needs_of_task(campaign, request.workers)))
 
 
 def _memory(request: Request, needs: TaskNeeds) -> str:
@@ -288,7 +306,7 @@ def submit(campaign: Campaign, script: Path, request: Request) -> tuple[str, int
         )
     _, percent, at_once = request.array.partition("%")
     array = f"--array={ranges(missing)}{percent}{at_once}"
-    told = _called("sbatch", "--parsable", array, str(script.absolute()))
+    told = _called("sbatch", "--parsable", array, str(script.absolute()), within_s=SUBMITS_IN_S)
     return told.partition(";")[0], len(missing)
 
 
@@ -309,25 +327,25 @@ def in_queue(folder: Path) -> Counter[str]:
     if not script.exists() or shutil.which("squeue") is None:
         return Counter()
     try:
-        told = _called("squeue", "--me", "--noheader", "--array", "--format=%T %o")
+        options = ("--me", "--noheader", "--array", f"--states={WAITING}", "--format=%T %o")
+        told = _called("squeue", *options, within_s=TELLS_IN_S)
     except SlurmError:
         return Counter()
     rows = (line.split(" ", 1) for line in told.splitlines())
     return Counter(state.lower() for state, command in rows if command.strip() == str(script))
 
 
-def _called(*words: str) -> str:
+def _called(*words: str, within_s: float) -> str:
     try:
-        done = subprocess.run(
-            words, capture_output=True, text=True, check=False, timeout=PATIENCE_S
-        )
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=within_s)
     except FileNotFoundError:
         raise SlurmError(
             f"{words[0]}: expected SLURM on this computer, there is none; submit from a login node with: sbatch "
             f"{words[-1]}"
         ) from None
     except subprocess.TimeoutExpired:
-        raise SlurmError(f"{words[0]}: SLURM did not answer in {PATIENCE_S:g} s.") from None
+        raise SlurmError(f"{words[0]}: SLURM did not answer in {within_s:g} s.") from None
     if done.returncode:
-        raise SlurmError(f"{words[0]}: SLURM refused: {done.stderr.strip()}")
+        reasons = done.stderr.replace(f"{words[0]}: error: ", "").strip().splitlines()
+        raise SlurmError(f"{words[0]}: SLURM refused ({'; '.join(reasons)}).")
     return done.stdout.strip()

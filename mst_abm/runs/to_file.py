@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -41,6 +41,7 @@ STREAM_RULE = (
     " exchange interval, interval, purpose and place, replicate"
 )
 SAME_H = 1e-9
+Engine = Literal["cells", "mean-field"]
 #: Days between looks for patients who have died.
 STOP_D = 7
 # a fingerprint costs some 15 us a replicate, for tiny models more than the run
@@ -74,9 +75,11 @@ def run_to_file(
     checkpoint_cost: float = COST,
     signals: Signals | None = None,
     notice: Callable[[str], None] = warnings.warn,
+    engine: Engine = "cells",
 ) -> None:
     """Run a scenario to its end and record it.
 
+    ``engine``: "mean-field" for rate equations instead of cells; they give no snapshots and have no checkpoints.
     Snapshots are taken of the first ``snapshot_replicates`` replicates. ``simulation`` overrides
     the one that would be made from the scenario. Checkpoints stand beside the file until the run is over; they take
     at most ``checkpoint_cost`` of its time. ``signals``: listened to, see `Signals`; ``notice`` is told of
@@ -89,7 +92,19 @@ def run_to_file(
         If the file cannot be made; an existing one needs ``force``.
     """
     sim = simulation
-    if sim is None:
+    if sim is None and engine == "mean-field":
+        from mst_abm.runs.mean_field import MeanField
+
+        sim = MeanField(
+            scenario,
+            seed=seed,
+            replicates=replicates,
+            first_replicate=first_replicate,
+            left_out=left_out,
+        )
+        if scenario.run.snapshots_every_h > 0 and snapshot_replicates:
+            notice("Mean numbers have no cells to show: this record gets no snapshots.")
+    elif sim is None:
         from mst_abm.runs.simulation import Simulation
 
         sim = Simulation(
@@ -236,11 +251,13 @@ class Recording:
         self.sim.dismiss((died_h <= looked_h) | (lost_h <= looked_h))
 
     def _is_rest(self) -> bool:
+        if not self.sim.has_checkpoints:
+            return self.keeper.is_stopped
         return self.keeper.is_due(self.sim.time_h)
 
     def _rest(self) -> None:
         """A checkpoint if one is wanted; the end if a signal asked for it."""
-        if self._is_rest():
+        if self._is_rest() and self.sim.has_checkpoints:
             self.writer.secure()
             try:
                 self.keeper.keep(*self.contents())
@@ -329,9 +346,11 @@ def header_of(
         has_identity=bool(scenario.run.records_identity),
         n_records_expected=len(sim.record_times_h),
         snapshot_replicates=snapshot_replicates,
+        has_means=sim.engine == "mean-field",
         attributes={
             "threads": sim.threads,
-            "mode": scenario.run.mode,
+            "engine": sim.engine,
+            "mode": scenario.run.mode if sim.engine == "cells" else sim.engine,
             "stream_rule": STREAM_RULE,
             "snapshot_replicates": snapshot_replicates,
             "left_out": "",

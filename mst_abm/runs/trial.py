@@ -26,6 +26,7 @@ from mst_abm.runs.gathering import endpoint_columns
 from mst_abm.runs.keeping import Signals
 from mst_abm.runs.pools import LocalPool, Pool, WorkerLost
 from mst_abm.runs.shards import BUSY, Work, digest_of, make_record, sweep
+from mst_abm.runs.to_file import Engine
 from mst_abm.runs.working import STOPPED, warm, worked
 from mst_abm.scenario import load_scenario
 
@@ -47,6 +48,7 @@ class Task:
     overrides: tuple[str, ...]
     folder: str
     seed: int
+    engine: Engine = "cells"
 
 
 def run_trial(
@@ -59,6 +61,7 @@ def run_trial(
     pool: Pool | None = None,
     signals: Signals | None = None,
     progress: Callable[[int, int], None] | None = None,
+    engine: Engine = "cells",
 ) -> dict[str, dict[str, np.ndarray]]:
     """Run what is missing and write the table; returns endpoints by arm, float64 (patient,) each.
 
@@ -72,6 +75,7 @@ def run_trial(
     pool : where patients are run instead, see `mst_abm.runs.pools`
     signals : listened to: the end with checkpoints, or checkpoints alone
     progress : called with patients done and all of them
+    engine : "mean-field" for rate equations instead of cells
 
     Raises
     ------
@@ -95,7 +99,7 @@ def run_trial(
             "another one."
         ) from None
     numbers = {arm.name: range(min(n, arm.patients or n)) for arm in chosen}
-    tasks = [_task(trial, arm, i, place) for arm in chosen for i in numbers[arm.name]]
+    tasks = [_task(trial, arm, i, place, engine) for arm in chosen for i in numbers[arm.name]]
     if pool is None:
         with LocalPool(workers) as own:
             files = _files(own, tasks, signals, progress)
@@ -163,7 +167,7 @@ def _refuse_unknown_names(trial: Trial, arms: list[Arm]) -> None:
         raise ScenarioError([Problem(trial.path, 0, 0, message) for message in found])
 
 
-def _task(trial: Trial, arm: Arm, patient: int, folder: Path) -> Task:
+def _task(trial: Trial, arm: Arm, patient: int, folder: Path, engine: Engine) -> Task:
     overrides = (*arm.overrides, *trial.cohort.overrides(patient))
     scenario = Path(arm.scenario)
     return Task(
@@ -173,6 +177,7 @@ def _task(trial: Trial, arm: Arm, patient: int, folder: Path) -> Task:
         overrides=overrides,
         folder=str(folder / arm.name),
         seed=trial.cohort.seed if arm.seed is None else arm.seed,
+        engine=engine,
     )
 
 
@@ -183,7 +188,7 @@ def _files(
     progress: Callable[[int, int], None] | None,
 ) -> dict[tuple[str, int], str]:
     """The record of every patient by arm and number, run where it is missing."""
-    if tasks:
+    if tasks and tasks[0].engine == "cells":
         warm(pool, load_scenario(tasks[0].scenario, overrides=tasks[0].overrides), signals)
     files: dict[tuple[str, int], str] = {}
     odd = []
@@ -207,8 +212,10 @@ def run_task(task: Task) -> str:
     A patient's random numbers are those of the replicate with his number, in every arm without a seed of its own.
     """
     scenario = load_scenario(task.scenario, overrides=task.overrides)
-    path = Path(task.folder, f"patient-{task.patient:05d}-{_content(scenario, task.seed)}.h5")
-    work = Work(path, _failure(path), digest_of(scenario), task.seed, task.patient, 1)
+    path = Path(task.folder, f"patient-{task.patient:05d}-{_content(scenario, task)}.h5")
+    work = Work(
+        path, _failure(path), digest_of(scenario), task.seed, task.patient, 1, engine=task.engine
+    )
     with Signals() as signals:
         try:
             state = make_record(work, lambda: scenario, signals=signals)
@@ -222,8 +229,10 @@ def _failure(path: Path) -> Path:
     return path.with_suffix(".failed.json")
 
 
-def _content(scenario: Scenario, seed: int) -> str:
-    return hashlib.sha256(f"{seed}\n{scenario.resolved_text}".encode()).hexdigest()[:12]
+def _content(scenario: Scenario, task: Task) -> str:
+    engine = "" if task.engine == "cells" else f"{task.engine}\n"
+    text = f"{engine}{task.seed}\n{scenario.resolved_text}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _collect(paths: list[str], readings: tuple[Reading, ...]) -> dict[str, np.ndarray]:

@@ -10,28 +10,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mst_abm.scenario.loading import (
-        load_scenario,
-        load_scenario_text,
-        scenario_loader,
-        shipped_models,
-    )
+    from mst_abm.scenario.loading import load_scenario, load_scenario_text, shipped_models
     from mst_abm.scenario.schema import json_schema
 
 _ROOMS = {
     "load_scenario": "loading",
     "load_scenario_text": "loading",
-    "scenario_loader": "loading",
     "shipped_models": "loading",
     "json_schema": "schema",
 }
-__all__ = [
-    "json_schema",
-    "load_scenario",
-    "load_scenario_text",
-    "scenario_loader",
-    "shipped_models",
-]
+__all__ = ["json_schema", "load_scenario", "load_scenario_text", "shipped_models"]
 
 
 def __getattr__(name: str) -> object:

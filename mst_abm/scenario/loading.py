@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ MAPPINGS = (
     "compartments", "reservoirs", "grafts", "states",
 )  # fmt: skip
 
-__all__ = ["load_scenario", "load_scenario_text", "scenario_loader", "shipped_models"]
+__all__ = ["load_scenario", "load_scenario_text", "shipped_models"]
 
 
 def load_scenario(path: str | Path, *, overrides: Sequence[str] = ()) -> Scenario:
@@ -57,51 +57,22 @@ def load_scenario(path: str | Path, *, overrides: Sequence[str] = ()) -> Scenari
     ScenarioError
         With every mistake found, each with file, line and column.
     """
-    return scenario_loader(path)(overrides)
-
-
-def scenario_loader(path: str | Path) -> Callable[[Sequence[str]], Scenario]:
-    """A function of overrides that gives the scenario with them; its files are read once.
-
-    Raises
-    ------
-    ScenarioError
-        If there is no such file; of the function, as of `load_scenario`.
-    """
     try:
         file = find_file(str(path), Path())
     except WordError as error:
         raise ScenarioError([Problem(str(path), 0, 0, str(error))]) from None
-    kept: dict[Path, Node] = {}
-
-    def read(path: Path) -> Node:
-        """Reading is most of the work; what is merged is a copy."""
-        if path not in kept:
-            kept[path] = read_file(path)
-        return kept[path].copy()
-
-    def load(overrides: Sequence[str]) -> Scenario:
-        return _load(read(file), file.stem, str(file), file.parent, overrides, read)
-
-    return load
+    return _load(read_file(file), file.stem, str(file), file.parent, overrides)
 
 
 def load_scenario_text(
     text: str, *, name: str = "scenario", overrides: Sequence[str] = ()
 ) -> Scenario:
     """Read a scenario from text, as stored in a record (``resolved_text``)."""
-    return _load(read_text(text, name), name, "", Path(), overrides, read_file)
+    return _load(read_text(text, name), name, "", Path(), overrides)
 
 
-def _load(
-    scenario: Node,
-    name: str,
-    path: str,
-    folder: Path,
-    overrides: Sequence[str],
-    read: Callable[[Path], Node],
-) -> Scenario:
-    tree, problems = merge(scenario, folder, overrides, read)
+def _load(scenario: Node, name: str, path: str, folder: Path, overrides: Sequence[str]) -> Scenario:
+    tree, problems = merge(scenario, folder, overrides)
     context = Context(tree, problems)
     for section in MAPPINGS:
         content = context.raw(section) or {}

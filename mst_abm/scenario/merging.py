@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias, cast
 
 from mst_abm.errors import UnitError, did_you_mean
-from mst_abm.scenario.document import Keys, Node, Place, read_text
+from mst_abm.scenario.document import Keys, Node, Place, read_file, read_text
 from mst_abm.scenario.problems import Problems, WordError
 from mst_abm.scenario.schema import MODEL_SECTIONS, FileSection
 from mst_abm.scenario.states import as_mapping, fill_initial, merge_start
@@ -47,10 +47,8 @@ def find_file(name: str, folder: Path) -> Path:
     raise WordError(f"no model or file '{name}'{did_you_mean(name, shipped_models())}")
 
 
-def merge(
-    scenario: Node, folder: Path, overrides: Sequence[str], read: Callable[[Path], Node]
-) -> tuple[Node, Problems]:
-    """The whole scenario as one tree; ``model`` and ``override`` are used up. ``read``: gives the model's tree."""
+def merge(scenario: Node, folder: Path, overrides: Sequence[str]) -> tuple[Node, Problems]:
+    """The whole scenario as one tree; ``model`` and ``override`` are used up."""
     problems = Problems(scenario)
     if not isinstance(scenario.value, dict):
         problems.add(
@@ -69,7 +67,7 @@ def merge(
     model = scenario.get("model")
     if model is not None:
         try:
-            base = read(find_file(str(model.value), folder))
+            base = read_file(find_file(str(model.value), folder))
         except WordError as error:
             problems.add(("model",), str(error))
             problems.finish()

@@ -1,0 +1,1 @@
+"""The whole model as rate equations: everything mixed at random, means instead of draws."""
