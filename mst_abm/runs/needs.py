@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mst_abm.engine.state import State, make_state
-from mst_abm.errors import ModelError, RecordError
+from mst_abm.errors import MemoryNeedError, ModelError, RecordError
 from mst_abm.model.compile import CompiledModel
 from mst_abm.model.definition import expected_number
 from mst_abm.records.schema import MAX_PENDING_CELLS
@@ -123,11 +123,11 @@ def refuse_memory(needs: Needs) -> None:
 
     Raises
     ------
-    ModelError
+    MemoryNeedError
     """
     have = memory_left()
     if needs.arrays > have:
-        raise ModelError(
+        raise MemoryNeedError(
             f"expected {shown_bytes(needs.arrays)} of memory for this run, got {shown_bytes(have)}; use a "
             "smaller scenario or fewer replicates."
         )
