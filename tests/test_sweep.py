@@ -201,6 +201,8 @@ def test_patients_of_a_cohort_go_through_every_point_with_their_random_numbers(
     assert (end.values[0] == end.values[1]).all()  # the patient's signal, whatever the cells
     assert len(set(end.values[0])) == 3
     assert "the same patients" in sweep_text(plan, [kill, end])
+    ((of, value, low, high),) = [(i.of, i.value, i.low, i.high) for i in end.indices]
+    assert (of, value, low, high) == ("30", 0.0, 0.0, 0.0)  # though patients differ
 
 
 def test_points_of_one_value_and_one_stream_are_run_once(tmp_path: Path) -> None:

@@ -106,8 +106,14 @@ def contrasts(switches: Sequence[str], values: np.ndarray) -> list[Index]:
     return found
 
 
+def differences_from_first(names: Sequence[str], values: np.ndarray) -> list[Index]:
+    """Every point less the first, from paired ``values`` (point, run): means over runs that both have."""
+    rows = zip(names[1:], values[1:], strict=True)
+    return [_contrast(name, "less the first", row - values[0]) for name, row in rows]
+
+
 def _contrast(name: str, index: str, apart: np.ndarray) -> Index:
-    known = apart[np.isfinite(apart)]
+    known = apart[np.isfinite(apart)]  # infinite less infinite is not a number either
     mean = float(known.mean()) if len(known) else np.nan
     return Index(name, index, mean, *mean_interval(known), len(known))
 

@@ -19,6 +19,7 @@ POINTS, INDICES, FIGURE = "points.csv", "indices.csv", "figure.png"
 SHOWN = 40
 #: What the indices are, in a sentence.
 LEGENDS = {
+    GRID: "Less the first: what differs from the first point in the same runs.",
     HYPERCUBE: "Rank correlation: Spearman's, over points.",
     SOBOL: "First order: share of the variance between points that the parameter explains alone; total: with all it does together with others.",
     MORRIS: "mu*: mean of what one step changes, whatever its sign, per whole range; mu: with its sign; sigma: how much steps differ.",
@@ -38,7 +39,7 @@ def sweep_text(plan: Plan, outcomes: Sequence[Outcome]) -> str:
     ]
     if sweep.method in (GRID, HYPERCUBE) or len(plan.spots) <= SHOWN:
         lines += ["", *_point_lines(plan, outcomes)]
-    if sweep.method in LEGENDS:
+    if sweep.method != GRID or any(outcome.indices for outcome in outcomes):
         lines += ["", *_index_lines(outcomes), LEGENDS[sweep.method]]
     return "\n".join(lines) + "\n"
 

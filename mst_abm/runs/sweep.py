@@ -15,6 +15,7 @@ from mst_abm.clinic.designs import (
     GRID,
     Index,
     contrasts,
+    differences_from_first,
     indices,
     subsets,
     unit_points,
@@ -163,7 +164,8 @@ def _indices(plan: Plan, values: np.ndarray) -> tuple[Index, ...]:
     if sweep.method == ATTRIBUTION:
         return tuple(contrasts(sweep.switches, values))
     if sweep.method == GRID:
-        return ()
+        names = [", ".join(word for _, word in spot.labels) for spot in plan.spots]
+        return tuple(differences_from_first(names, values)) if sweep.is_paired else ()
     known = np.isfinite(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1)
