@@ -276,6 +276,7 @@ def test_the_engine_is_that_of_the_file_and_belongs_to_the_campaign(tmp_path: Pa
         (f"points: {{x: {{like: y}}}}\n{READINGS}", "expected a point above, got 'y'"),
         (f"{GRID}endpoints: [remision]\n", "there is no 'remision'"),
         (f"{GRID}readings: {{x: {{of: levels, at: 1 d}}}}\n", "no observable 'levels'; did you mean 'level'"),
+        (f"{GRID}readings: {{leukaemia_log_kill: {{of: level, at: 1 d}}}}\n", "this is an endpoint's name"),
         (f"method: attribution\nswitches: [ones]\n{READINGS}", "unknown switch 'ones'; did you mean"),
         (f"parameters: {{signals.levle.initial: {{values: [1]}}}}\n{READINGS}", "did you mean 'level'"),
     ],

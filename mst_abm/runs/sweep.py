@@ -262,6 +262,8 @@ def _refuse_unknown(sweep: Sweep, endpoints: Sequence[str], series: Sequence[str
         if name not in known
     ]
     for reading in sweep.readings:
+        if reading.name in known:
+            found.append(f"reading {reading.name}: this is an endpoint's name; use another one")
         for name in sorted(reading.needs - set(series)):
             tail = did_you_mean(name, series)
             found.append(f"reading {reading.name}: there is no observable '{name}'{tail}")
