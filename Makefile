@@ -34,7 +34,7 @@ trial: $(STATISTICS_STAMP)
 	$(BIN)/mst-abm trial configs/trials/one_population.yaml --workers 2 -o out/one_population
 	$(BIN)/mst-abm trial configs/trials/elderly_aml.yaml --workers 2 -o out/elderly_aml
 
-# relapse and survival after years: the second table of docs/calibration.md (an hour on two cores)
+# relapse and survival after years: the section Years of docs/calibration.md (some ten minutes on two cores for the first two arms; patients cured by a transplant take half an hour each)
 survival: $(STATISTICS_STAMP)
 	$(BIN)/mst-abm trial configs/trials/survival.yaml --workers 2 -o out/survival
 

@@ -39,7 +39,7 @@ ENDLESS = """
 model: reference
 override:
   compartments.cube.lattice.shape: [20, 20, 20]
-run: {until: 4000 d, record: {counts: 10 d}}
+run: {until: 40000 d, record: {counts: 100 d}}
 """
 
 
@@ -139,7 +139,7 @@ def test_what_kills_every_worker_is_given_up_and_the_rest_is_done(cluster: Any) 
 # ------------------------------------------------------------------ ends
 
 
-def until(condition: Any, seconds: float = 180.0) -> None:
+def until(condition: Any, seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -158,8 +158,8 @@ def at_work(folder: Path, address: str) -> Iterator[subprocess.Popen]:
 
 
 def begun(campaign: Campaign) -> bool:
-    """Whether records have been begun; they are there with their first record."""
-    return len(list((campaign.folder / "shards").glob("*.part"))) == 2
+    """Whether a record has been begun; it is there with its first rows."""
+    return bool(list((campaign.folder / "shards").glob("*.part")))
 
 
 def test_ctrl_c_leaves_checkpoints_and_frees_the_workers(cluster: Any, tmp_path: Path) -> None:
@@ -167,15 +167,17 @@ def test_ctrl_c_leaves_checkpoints_and_frees_the_workers(cluster: Any, tmp_path:
     with at_work(campaign.folder, cluster.scheduler_address) as process:
         until(lambda: begun(campaign))
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=180)
+        _, told = process.communicate(timeout=300)
     assert process.returncode == 130
     assert f"Go on with: mst-abm work {campaign.folder}" in told
     assert "Traceback" not in told
-    left = [p.name for p in (campaign.folder / "shards").iterdir()]
-    assert sum(".part.checkpoint-" in name for name in left) == 2
-    assert not any(".lock" in name for name in left)
+    left = {p.name for p in (campaign.folder / "shards").iterdir()}
+    # as many as there were workers just then
+    parts = {name for name in left if name.endswith(".part")}
+    assert 1 <= len(parts) <= 2
+    assert left == parts | {f"{name}.checkpoint-0" for name in parts}
     with DaskPool(cluster) as pool:  # nothing of it goes on there
-        assert [pool.submit(os.getpid).result(20) > 0 for _ in range(4)] == [True] * 4
+        assert [pool.submit(os.getpid).result(180) > 0 for _ in range(4)] == [True] * 4
 
 
 @contextmanager
@@ -228,7 +230,7 @@ def test_a_worker_that_is_closed_in_time_leaves_a_checkpoint(tmp_path: Path) -> 
     with programs(tmp_path) as ((_, worker), file), DaskPool(file) as pool:
         until(lambda: pool._workers)
         future = pool.submit(shard_at_work, str(campaign.folder), 0)
-        until(lambda: list(shards.glob("*.part")))
+        until(lambda: begun(campaign))
         worker.terminate()
         assert worker.wait(60) == 0
         assert isinstance(future.exception(60), WorkerLost) or future.result() == STOPPED
@@ -312,7 +314,7 @@ def test_workers_of_several_threads_or_another_build_are_refused(
         with pytest.raises(
             ClusterError, match="expected mst_abm 0.0.0 .feed., got .*install the same"
         ):
-            pool.submit(os.getpid).result(20)
+            pool.submit(os.getpid).result(180)
     monkeypatch.undo()
     with (
         distributed.LocalCluster(
@@ -322,4 +324,4 @@ def test_workers_of_several_threads_or_another_build_are_refused(
         DaskPool(wide) as pool,
         pytest.raises(ClusterError, match="expected one thread, got 2; start workers with --nthreads 1"),
     ):  # fmt: skip
-        pool.submit(os.getpid).result(20)
+        pool.submit(os.getpid).result(180)

@@ -59,6 +59,16 @@ def test_a_list_or_a_grid_in_yaml(tmp_path: Path) -> None:
     assert len(planned(tmp_path, design=grid, replicates=1).shards) == 6
 
 
+def test_a_line_of_a_table_that_begins_with_a_hash_is_a_note(tmp_path: Path) -> None:
+    assert len(design(tmp_path, "d.csv", "# of ours\nrun.until\n1 d\n#2 d\n3 d\n")) == 2
+
+
+def test_every_wrong_seed_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as error:
+        design(tmp_path, "d.csv", "seed\n-5\n3\nabc\n")
+    assert len(str(error.value).splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
@@ -66,11 +76,12 @@ def test_a_list_or_a_grid_in_yaml(tmp_path: Path) -> None:
         ("d.csv", "run.until\n1 d\n2 mg\n", "d.csv:3:1: .*2 mg"),
         ("d.csv", "run.until,a\n1 d\n", "d.csv:2:1: expected 2 values, as the header has names, got 1"),
         ("d.csv", "run.until,run.until\n1 d,2 d\n", "d.csv:1:1: the name 'run.until' is given twice"),
-        ("d.csv", "seed,run.until\n-4,2 d\n", "d.csv:2:1: seed: expected a whole number below 2"),
+        ("d.csv", "seed,run.until\n-4,2 d\n", "d.csv:2:1: seed: expected a whole number of 0 or more, below 2"),
         ("d.csv", "run.until\n", "d.csv: expected at least one point, got none"),
         ("d.yaml", "- {run.untill: 1 d}\n", "d.yaml:1:3: .*did you mean 'until'"),
         ("d.yaml", "run.until: 3 d\n", "d.yaml:1:12: run.until: expected a list of values"),
         ("d.yaml", "- 3\n", "d.yaml:1:3: expected a point: values by dotted name"),
+        ("d.txt", "run.until\n1 d\n", "d.txt:1:1: .*read from a file that ends in .csv"),
         ("none.csv", None, "none.csv: expected a table, got: No such file"),
     ],
 )  # fmt: skip

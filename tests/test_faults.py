@@ -123,6 +123,9 @@ def kill_and_go_on(path: Path, whole: Path, draw: random.Random, seconds: float)
         status = run.status
     if status != "complete":
         resume(path)
+    elif checkpoint_paths(path):  # killed when all was written but its checkpoints not yet removed
+        with pytest.raises(RecordError, match="complete"):
+            resume(path)
     assert differences(path, whole) == []
     left = [p.name for p in path.parent.iterdir() if ".h5.partial-" not in p.name]
     assert left == [path.name]

@@ -81,6 +81,17 @@ def test_the_page_shows_both_arms_with_their_medians(folder):
     assert 'href="slow/r0.h5"' in text
 
 
+def test_courses_that_are_not_drawn_are_told(folder, monkeypatch):
+    from mst_abm.report.comparison import folder_page
+
+    def words():
+        return " ".join(t for s in folder_page(folder, folder / "x.html").sections for t in s.text)
+
+    assert "courses are those of" not in words()
+    monkeypatch.setattr("mst_abm.report.folder.MOST_COURSES", 1)
+    assert "slow: courses are those of 1 of 2 records" in words()
+
+
 def test_a_folder_without_records_is_one_sentence(tmp_path):
     with pytest.raises(RecordError, match="there is none in it"):
         arms_of(tmp_path)

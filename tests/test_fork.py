@@ -65,6 +65,7 @@ def test_an_arm_is_the_run_up_to_its_day_and_another_from_there(base: Path, tmp_
         (AT, "protocol.2.cd3_per_kg=1", "expected the same doses and infusions up to there"),
         (AT + 0.123, "protocol.1.cd3_per_kg=9", "the nearest edge is 72 h"),
         (AT, "compartments.blood.stands_for=2 mm^3", "expected the spaces of the run"),
+        (AT, "initial.blood.blast=200", "expected the cells and levels of the run at 0 h"),
     ],
 )
 def test_what_cannot_be_branched_off(

@@ -206,13 +206,20 @@ def test_an_edited_script_is_kept(scenario: Path) -> None:
     script = campaign.folder / "job.sh"
     edited = script.read_text().replace("--ntasks=1", "--ntasks=1 --nice=100")
     script.write_text(edited)
-    with pytest.raises(RecordError, match="was edited, or written for other options.*--force"):
+    with pytest.raises(RecordError, match="was edited.*--force"):
         write_script(campaign.folder, script_for(campaign))
     assert script.read_text() == edited
     write_script(campaign.folder, script_for(campaign), force=True)
     script.write_text("of somebody else\n")
     with pytest.raises(RecordError, match="no script of mst_abm"):
         write_script(campaign.folder, script_for(campaign), force=True)
+
+
+def test_a_script_nobody_edited_is_replaced_by_one_of_other_options(scenario: Path) -> None:
+    campaign = planned(scenario)
+    other = script_text(campaign, Request(array="2", partition="urgent"), campaign.folder)
+    write_script(campaign.folder, other)
+    assert (campaign.folder / "job.sh").read_text() == other
 
 
 def test_without_slurm_there_is_a_sentence(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,10 @@ def follow(sim: Simulation, r: int, windows: int) -> Twin:
     twin = Twin(fresh)
     for w in range(windows):
         given = sim.courses.levels()[w].tolist()
+        before = list(twin.tally)
         twin.interval(float(sim._edges[w]), float(sim._edges[w + 1]), given)
+        for channel, signal, amount in sim._yields:  # what events feed
+            twin.levels[signal] += amount * (twin.tally[channel] - before[channel])
     return twin
 
 

@@ -134,24 +134,36 @@ def _of_group(found: Found, name: str, which: str) -> dict[str, str]:
 
 def _courses(found: Sequence[Found]) -> Section:
     """All courses of a single group; of several, every observable with a line for each group."""
-    text = []
-    if any(len(f.whole) > MOST_COURSES for f in found):
-        text.append(f"Courses are those of {MOST_COURSES} records of each group, evenly picked.")
-    if len(found) == 1:
-        with opened(found[0]) as runs:
-            n = sum(len(run.replicates) for run in runs)
-            given = given_times(runs[0])
-            figures = [course_figure(p, given, f"of {n} replicates") for p in panels_of(*runs)]
+    if len(found) > 1:
+        figures, text = _compared(found)
         return Section("Time courses", text, figures=figures)
-    return Section("Time courses", text, figures=_compared(found))
+    with opened(found[0]) as runs:
+        of = f"of {sum(len(run.replicates) for run in runs)} replicates"
+        given = given_times(runs[0])
+        figures = [course_figure(p, given, of) for p in panels_of(*runs)]
+        return Section("Time courses", _not_drawn(found[0], len(runs)), figures=figures)
 
 
-def _compared(found: Sequence[Found]) -> list[Figure]:
+def _not_drawn(found: Found, drawn: int) -> list[str]:
+    """Says how many records are drawn where those are not all of them."""
+    n = len(found.whole)
+    if drawn == n:
+        return []
+    return [
+        f"{found.arm.name}: courses are those of {drawn:,} of {n:,} records; of many, {MOST_COURSES} are picked evenly, "
+        "and of those the ones with the commonest times are drawn."
+    ]
+
+
+def _compared(found: Sequence[Found]) -> tuple[list[Figure], list[str]]:
+    """Every observable with a line for each group, and what is not drawn."""
+    notes: list[str] = []
     lines: dict[tuple[str, str], list[Line]] = {}
     times: dict[tuple[str, str], np.ndarray] = {}
     scales: dict[tuple[str, str], Panel] = {}
     for i, f in enumerate(found):
         with opened(f) as runs:
+            notes += _not_drawn(f, len(runs))
             for panel in panels_of(*runs):
                 if panel.section != OBSERVED:
                     continue
@@ -175,7 +187,7 @@ def _compared(found: Sequence[Found]) -> list[Figure]:
         if panel.scale == "log" and not (values > 0).any():
             panel = replace(panel, scale="linear")
         figures.append(course_figure(panel, [], "of each group", before=f"{key[0]}: "))
-    return figures
+    return figures, notes
 
 
 def _kills(found: Sequence[Found]) -> list[Section]:

@@ -150,7 +150,19 @@ def _acts(scenario: Scenario, to_h: float) -> Iterator[object]:
     yield from (i for i in (*scenario.infusions, *scenario.resets) if i.at_h <= to_h + SAME_H)
 
 
+def _starts(scenario: Scenario) -> Iterator[object]:
+    """What holds at the start alone: cells, and levels of signals and fields."""
+    model = scenario.model
+    yield from model.initial
+    yield from ((item.name, item.initial) for item in (*model.signals, *model.fields))
+
+
 def _refuse_other_past(base: Scenario, arm: Scenario, at_h: float) -> None:
+    if list(_starts(base)) != list(_starts(arm)):
+        raise RecordError(
+            f"fork at {at_h:g} h: expected the cells and levels of the run at 0 h, the arm begins with others, "
+            "which would change nothing any more; run it anew."
+        )
     if list(_acts(base, at_h)) != list(_acts(arm, at_h)):
         raise RecordError(
             f"fork at {at_h:g} h: expected the same doses and infusions up to there, the arm changes some "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mst_abm.errors import RecordError
-from mst_abm.records.checkpoint import Checkpoint
+from mst_abm.records.checkpoint import Checkpoint, remove_checkpoints
 from mst_abm.records.copying import Earlier
 from mst_abm.records.reader import open_run
 from mst_abm.records.writer import RunWriter
@@ -98,6 +98,7 @@ def resume(
     """
     recorded = read_recorded(path)
     if recorded.status == "complete":
+        remove_checkpoints(recorded.path)  # of a run killed when it had just been completed
         raise RecordError(f"{path}: this run is complete; there is nothing to go on with.")
     found, complaints = newest(recorded.path, recorded.origin, n_records=recorded.n_records)
     if found is None and complaints:

@@ -6,6 +6,7 @@ alone. SLURM is called only to submit and to ask.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -25,6 +26,8 @@ from mst_abm.runs.shards import DONE, FAILED, state_of, try_again, work_of
 
 SCRIPT, LOGS = "job.sh", "log"
 MARK = "# SLURM job array of an mst_abm campaign"
+#: Begins its last line.
+SEAL = "# as written: "
 #: Bytes of the process that gives shards to workers. Seen: 0.13e9.
 PARENT = 0.2e9
 #: Room above the prediction where no memory is asked for.
@@ -192,8 +195,8 @@ def _memory(request: Request, needs: TaskNeeds) -> str:
         return f"{-(-int(SPARE * needs.memory) // SCALE['M'])}M"
     if bytes_of(request.memory) < needs.memory:
         raise SlurmError(
-            f"--mem: expected at least {shown_bytes(needs.memory)} for a task with {request.workers} shards at "
-            f"a time, got {request.memory}; ask for more, or make shards smaller with --per-shard."
+            f"--mem: expected at least {shown_bytes(needs.memory)} for a task that has {request.workers} of "
+            f"its shards in work at once, got {request.memory}; ask for more, or make shards smaller with --per-shard."
         )
     return request.memory
 
@@ -228,7 +231,12 @@ def script_text(campaign: Campaign, request: Request, folder: Path) -> str:
     ]
     if cache := os.environ.get("MST_ABM_CACHE"):
         head.append(f"export MST_ABM_CACHE={shlex.quote(str(Path(cache).absolute()))}")
-    return "\n".join(head) + "\n" + BODY
+    return _sealed("\n".join(head) + "\n" + BODY)
+
+
+def _sealed(text: str) -> str:
+    """With a last line by which it is seen later whether anybody edited it."""
+    return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()[:16]}\n"
 
 
 def _options(name: str, request: Request, folder: Path, tasks: int, needs: TaskNeeds) -> list[str]:
@@ -270,10 +278,10 @@ def write_script(folder: Path, text: str, *, force: bool = False) -> Path:
             return path
         if MARK not in present:
             raise RecordError(f"{path}: this is no script of mst_abm; move it away.")
-        if not force:
+        is_edited = present != _sealed(present.rpartition(SEAL)[0])
+        if is_edited and not force:
             raise RecordError(
-                f"{path}: this script was edited, or written for other options; submit it as it is with sbatch, "
-                "or replace it with --force."
+                f"{path}: this script was edited; submit it as it is with sbatch, or replace it with --force."
             )
     write_whole(path, text.encode())
     return path

@@ -54,6 +54,9 @@ def load_design(path: str | Path) -> tuple[DesignPoint, ...]:
     rows = _table(file) if file.suffix.lower() in (".csv", ".tsv") else _yaml(file)
     if not rows:
         raise ScenarioError([Place(str(file)).problem("expected at least one point, got none")])
+    problems = [p for place, values in rows for p in _seed_problems(place, values)]
+    if problems:
+        raise ScenarioError(problems)
     return tuple(_point(place, values) for place, values in rows)
 
 
@@ -72,7 +75,7 @@ def _table(file: Path) -> list[tuple[Place, list[tuple[str, str]]]]:
     for cells in reader:
         words = [cell.strip() for cell in cells]
         place = Place(str(file), reader.line_num, 1)
-        if not any(words):
+        if not any(words) or words[0].startswith("#"):
             continue
         if not header:
             header = words
@@ -103,7 +106,10 @@ def _yaml(file: Path) -> list[tuple[Place, list[tuple[str, str]]]]:
     if isinstance(tree.value, dict):
         return _grid(tree, file)
     if not isinstance(tree.value, list):
-        message = "expected a list of points, or lists by name of which all combinations are taken"
+        message = (
+            "expected a list of points, or lists by name of which all combinations are taken; a table with "
+            "commas is read from a file that ends in .csv"
+        )
         raise ScenarioError([tree.place.problem(message)])
     rows, problems = [], []
     for node in tree.value:
@@ -131,12 +137,15 @@ def _grid(tree: Node, file: Path) -> list[tuple[Place, list[tuple[str, str]]]]:
     return [(place, list(values)) for values in itertools.product(*axes)]
 
 
+def _seed_problems(place: Place, values: list[tuple[str, str]]) -> list[Problem]:
+    return [
+        place.problem(f"{name}: expected a whole number of 0 or more, below 2^64, got {value}")
+        for name, value in values
+        if name in SEED and not (value.isdigit() and int(value) < 2**64)
+    ]
+
+
 def _point(place: Place, values: list[tuple[str, str]]) -> DesignPoint:
-    seed = None
-    for name, value in values:
-        if name in SEED:
-            if not value.isdigit() or not int(value) < 2**64:
-                message = f"{name}: expected a whole number below 2^64, got {value}"
-                raise ScenarioError([place.problem(message)])
-            seed = int(value)
-    return DesignPoint(tuple(pair for pair in values if pair[0] not in SEED), seed, place)
+    seeds = [int(value) for name, value in values if name in SEED]
+    kept = tuple(pair for pair in values if pair[0] not in SEED)
+    return DesignPoint(kept, seeds[-1] if seeds else None, place)
