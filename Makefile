@@ -43,6 +43,7 @@ studies: $(STAMP)
 	$(BIN)/python -m studies.patches --workers 2
 	$(BIN)/python -m studies.host_and_dose --workers 2
 	$(BIN)/python -m studies.quiet
+	for study in configs/studies/*.yaml; do $(BIN)/mst-abm sweep $$study --workers 2 -o out/$$(basename $$study .yaml) || exit; done
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -678,6 +678,46 @@ def _say_findings(
 
 @main.command()
 @_file
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
+@click.option("--replicates", type=click.IntRange(1), help="Of every point, not the file's.")
+@click.option("--plan", "plans_only", is_flag=True, help="Plan it for `work`, run nothing.")
+@_anywhere
+@_again
+def sweep(
+    file: Path,
+    output: Path | None,
+    replicates: int | None,
+    plans_only: bool,
+    again: bool,
+    where: dict[str, Any],
+) -> None:
+    """Ask a question of many points: a grid, a Latin hypercube, Sobol, Morris, or mechanisms taken out.
+
+    The points are a campaign, run as `ensemble` does: only what is missing. Writes endpoints by point and
+    indices, all with intervals, and a figure.
+    """
+    from mst_abm.report.sweep import sweep_text, write_sweep
+    from mst_abm.runs.sweep import outcomes, plan_sweep
+    from mst_abm.scenario.sweep import load_sweep
+
+    asked = load_sweep(file)
+    plan = plan_sweep(asked, output or Path(asked.name), replicates=replicates)
+    campaign = plan.campaign
+    if not plans_only:
+        _work(campaign, range(len(campaign.shards)), again, **where)
+    _told(campaign)
+    if plans_only:
+        return
+    found = outcomes(plan)
+    click.echo(f"\n{sweep_text(plan, found)}", nl=False)
+    click.echo(
+        f"also: {', '.join(str(path) for path in write_sweep(plan, found, campaign.folder))}"
+    )
+    click.echo("A research instrument; nothing here is advice on treating patients.")
+
+
+@main.command()
+@_file
 @_set
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write [the screen].")
 @_force

@@ -28,6 +28,7 @@ from mst_abm.scenario.design import load_design
 from mst_abm.scenario.effects import VERBS
 from mst_abm.scenario.rules import OWN_KEYS
 from mst_abm.scenario.schema import FileSection, ModifierSection, ShapeSection
+from mst_abm.scenario.sweep import load_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -395,3 +396,13 @@ def test_every_shipped_model_and_scenario_is_described():
         assert f"`{name}`" in page
     for file in sorted((ROOT / "configs").glob("*.yaml")):
         assert f"`configs/{file.name}`" in page
+
+
+def test_the_example_of_the_page_on_sweeps_is_a_sweep(tmp_path):
+    (block,) = marked("sweeps.md")
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "mst_elderly_aml.yaml").symlink_to(ROOT / "configs" / "mst_elderly_aml.yaml")
+    path = tmp_path / "studies" / "dose.yaml"
+    path.write_text(block.text, encoding="utf-8")
+    sweep = load_sweep(path)
+    assert [level[0] for level in sweep.axes[0].levels] == ["1e+06", "1e+07", "1e+08"]

@@ -42,6 +42,7 @@ ONLY_IN = {
     "tqdm": "cli",
     "matplotlib": "report",
     "lifelines": "clinic",
+    "SALib": "clinic",
     "numba": "engine",
 }
 

@@ -19,8 +19,9 @@ from mst_abm.clinic.readings import Reading
 from mst_abm.clinic.targets import Target, compare
 from mst_abm.errors import ModelError, RecordError, ScenarioError
 from mst_abm.report.targets import comparisons
+from mst_abm.runs.gathering import until_death
 from mst_abm.runs.locks import owner_of
-from mst_abm.runs.trial import TABLE, _until_death, run_trial
+from mst_abm.runs.trial import TABLE, run_trial
 from mst_abm.scenario import load_scenario
 from mst_abm.scenario.trial import load_trial
 
@@ -203,11 +204,12 @@ def test_a_reading_is_what_a_paper_states():
 
 def test_nothing_is_read_off_a_patient_who_died():
     times = np.arange(4) * 24.0
-    series = {"a": np.array([[1.0, 2.0, 3.0, 4.0]])}
-    dead = _until_death(times, series, {"true_os_event": 1.0, "true_os_time": 1.5})["a"]
+    series = {"a": np.array([[1.0, 2.0, 3.0, 4.0]] * 2)}
+    ends = {"true_os_event": np.array([1.0, 0.0]), "true_os_time": np.array([1.5, 3.0])}
+    dead, alive = until_death(times, series, ends)["a"][:, None]
     assert np.array_equal(dead, [[1.0, 2.0, np.nan, np.nan]], equal_nan=True)
-    alive = _until_death(times, series, {"true_os_event": 0.0, "true_os_time": 3.0})["a"]
-    assert np.array_equal(alive, series["a"])
+    assert np.array_equal(alive, series["a"][1:])
+    assert until_death(times, series, {}) is series
     assert Reading("r", "a", "max", 0.0, 96.0).value(times, {"a": dead})[0] == 2.0
     assert np.isnan(Reading("r", "a", "max", 72.0, 72.0).value(times, {"a": dead})[0])
 

@@ -120,8 +120,8 @@ def differences(
             continue
         values = [c[endpoint.name] for c in columns]
         of = min(map(len, values))
-        for measure, unit in _measures(endpoint):
-            one, other = (_measured(v[:of], endpoint, measure, until_d) for v in values)
+        for measure, unit in measures(endpoint):
+            one, other = (measured(v[:of], endpoint, measure, until_d) for v in values)
             known = np.isfinite(one) & np.isfinite(other)
             one, other = one[known], other[known]
             apart = one - other
@@ -233,7 +233,8 @@ def _over_time(arm: str, columns: Mapping[str, np.ndarray], name: str) -> list[S
     return rows
 
 
-def _measures(endpoint: Endpoint) -> list[tuple[str, str]]:
+def measures(endpoint: Endpoint) -> list[tuple[str, str]]:
+    """What arms and points are compared in, each with its unit."""
     if endpoint.is_part_of_survival:
         return [("mean", endpoint.unit)]
     if endpoint.is_reached:
@@ -241,7 +242,8 @@ def _measures(endpoint: Endpoint) -> list[tuple[str, str]]:
     return [("mean", endpoint.unit)]
 
 
-def _measured(values: np.ndarray, endpoint: Endpoint, measure: str, until_d: float) -> np.ndarray:
+def measured(values: np.ndarray, endpoint: Endpoint, measure: str, until_d: float) -> np.ndarray:
+    """Values (patient,) of a measure; who was not reached counts as reached at ``until_d``."""
     if measure == "share reached":
         return (~np.isnan(values)).astype(float)
     if endpoint.is_reached:

@@ -23,7 +23,7 @@ class Distribution:
     """Of one parameter over patients.
 
     ``kind``: "normal" (mean, sd), "lognormal" (median, sd_log: of the natural logarithm), "uniform"
-    (low, high) or "choice" (values, numbers or texts, with weights). ``low`` and ``high`` cut the first two off.
+    (low, high), "loguniform" (low, high) or "choice" (values, numbers or texts, with weights). ``low`` and ``high`` cut the first two off.
     """
 
     kind: str
@@ -45,6 +45,8 @@ class Distribution:
         """The value below which ``share`` of the patients lie."""
         if self.kind == "uniform":
             return self.low + share * (self.high - self.low)
+        if self.kind == "loguniform":
+            return float(self.low * (self.high / self.low) ** share)
         if self.kind == "choice":
             bounds = np.cumsum(self.weights) / np.sum(self.weights)
             return self.values[int(np.searchsorted(bounds[:-1], share, side="right"))]

@@ -36,7 +36,7 @@ def read_arm(paths: Sequence[str | os.PathLike[str]]) -> ArmRecords:
     days, shares, lost = np.zeros(0), [], []
     for path in paths:
         with open_run(path) as run:
-            endpoints |= {item.name: item for item in _endpoints(run)}
+            endpoints |= {item.name: item for item in endpoints_of(run)}
             times, share = _donor_share(run)
             days = times if len(times) > len(days) else days
             shares.append(share)
@@ -50,7 +50,8 @@ def read_arm(paths: Sequence[str | os.PathLike[str]]) -> ArmRecords:
     )
 
 
-def _endpoints(run: Run) -> list[Endpoint]:
+def endpoints_of(run: Run) -> list[Endpoint]:
+    """What the columns of endpoints of a record are, reported and true."""
     table = run.endpoint_table
     found = []
     for name, unit, words in zip(

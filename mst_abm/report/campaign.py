@@ -27,8 +27,12 @@ def status_text(
         f"shards: {len(status.done)} of {n} done, {len(status.running)} running, {len(status.failed)} failed, "
         f"{len(status.missing)} missing",
     ]
+    if campaign.engine != "cells":
+        lines.append(f"engine: {campaign.engine}")
     if campaign.is_paired:
-        lines.append("paired: replicate by replicate, all points have the same random numbers")
+        streams = len({point.seed for point in campaign.points})
+        of = "all points" if streams == 1 else f"the points of each of {streams} patients"
+        lines.append(f"paired: replicate by replicate, {of} have the same random numbers")
     if in_queue:
         tasks = ", ".join(f"{n} {state}" for state, n in sorted(in_queue.items()))
         lines.append(f"tasks in the queue of SLURM: {tasks}")

@@ -24,6 +24,7 @@ from mst_abm.model.compile import compile_model
 from mst_abm.runs.failures import write_whole
 from mst_abm.runs.needs import needs_of, replicates_together
 from mst_abm.runs.tiled import tile_side
+from mst_abm.runs.to_file import Engine
 from mst_abm.scenario import load_scenario, load_scenario_text
 from mst_abm.version import __version__
 
@@ -77,6 +78,7 @@ class Campaign:
     per_shard: int
     is_paired: bool
     version: str = __version__
+    engine: Engine = "cells"
 
     @property
     def shards(self) -> tuple[Shard, ...]:
@@ -159,6 +161,7 @@ def plan_campaign(
     first_replicate: int = 0,
     per_shard: int | None = None,
     is_paired: bool = False,
+    engine: Engine = "cells",
 ) -> Campaign:
     """Plan a campaign in a folder; the one that is planned there already if it is the same.
 
@@ -168,7 +171,8 @@ def plan_campaign(
     overrides : ``NAME=VALUE`` texts that hold for all points
     seed : root of all seeds; the scenario's own where None
     per_shard : replicates in a shard; about a minute's worth where None
-    is_paired : all points have the same random numbers
+    is_paired : all points have the same random numbers, or those with the same ``chance``
+    engine : "mean-field" for rate equations instead of cells
 
     Raises
     ------
@@ -189,8 +193,9 @@ def plan_campaign(
     for i, (scenario, own) in enumerate(zip(scenarios, seeds, strict=True)):
         digest = hashlib.sha256(scenario.resolved_text.encode()).hexdigest()
         texts[digest] = scenario.resolved_text
-        stream = seed_of(root, i, is_paired) if own is None else own
-        points.append(Point(dict(design[i].values) if design else {}, stream, digest))
+        stream = _stream(root, i, design, is_paired) if own is None else own
+        labels = dict((*design[i].labels, *design[i].values)) if design else {}
+        points.append(Point(labels, stream, digest))
     campaign = Campaign(
         folder=Path(folder),
         name=base.name,
@@ -201,6 +206,7 @@ def plan_campaign(
         first_replicate=first_replicate,
         per_shard=per_shard or _together(base, replicates * len(points)),
         is_paired=is_paired,
+        engine=engine,
     )
     refuse_shared_streams(campaign)
     _settle(campaign, texts)
@@ -232,6 +238,12 @@ def _of_points(
     if problems:
         raise ScenarioError(list(problems.values()))
     return found
+
+
+def _stream(root: int, point: int, design: Sequence[DesignPoint], is_paired: bool) -> int:
+    """The seed of a point that has none of its own."""
+    chance = design[point].chance if design and is_paired else None
+    return seed_of(root, point, is_paired) if chance is None else seed_of(root, chance, False)
 
 
 def seed_of(root: int, point: int, is_paired: bool) -> int:
@@ -304,6 +316,7 @@ def _differences(one: Campaign, other: Campaign) -> list[str]:
         "first_replicate": "the first replicate",
         "per_shard": "the replicates of a shard",
         "is_paired": "pairing",
+        "engine": "its engine",
     }
     found = [text for name, text in words.items() if getattr(one, name) != getattr(other, name)]
     if [p.values for p in one.points] != [p.values for p in other.points]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mst_abm.clinic.readings import Reading
 from mst_abm.errors import MissingPackageError, RecordError
 from mst_abm.extras import needs
 from mst_abm.records.checking import replicate_digests
@@ -96,8 +97,8 @@ def is_worked_at(record: Path) -> bool:
     return owner is not None and not owner.is_dead(clock_of(record.parent))
 
 
-def gather(folder: str | os.PathLike[str]) -> Gathered:
-    """Read every record of a campaign into one table.
+def gather(folder: str | os.PathLike[str], readings: Sequence[Reading] = ()) -> Gathered:
+    """Read every record of a campaign into one table; ``readings``: columns of it beside the endpoints.
 
     Raises
     ------
@@ -122,7 +123,7 @@ def gather(folder: str | os.PathLike[str]) -> Gathered:
     for point, values, path in sources:
         try:
             with open_run(path) as run:
-                new = list(_rows(run, point, values))
+                new = list(_rows(run, point, values, readings))
                 origin = hashlib.sha256(run.scenario_text.encode()).hexdigest()
                 seed = int(run.attributes["seed"])
             digests = replicate_digests(path)
@@ -183,8 +184,11 @@ def _plain(text: str) -> Any:
         return text
 
 
-def _rows(run: Run, point: int, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _rows(
+    run: Run, point: int, values: dict[str, Any], readings: Sequence[Reading]
+) -> Iterator[dict[str, Any]]:
     endpoints = endpoint_columns(run)
+    endpoints |= reading_columns(run, readings, endpoints)
     seed = int(run.attributes["seed"])
     for i, replicate in enumerate(run.replicates):
         index = dict(zip(INDEX, (point, int(replicate), seed), strict=True))
@@ -195,6 +199,28 @@ def endpoint_columns(run: Run) -> dict[str, np.ndarray]:
     """Endpoints as reported, and under ``true_NAME`` from the truth: float64 (replicate,) each."""
     truth = {f"true_{name}": values for name, values in run.true_endpoints.items()}
     return {**run.endpoints, **truth}
+
+
+def reading_columns(
+    run: Run, readings: Sequence[Reading], endpoints: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Readings of which the run has the series: float64 (replicate,) each; nothing is seen of who has died."""
+    if not readings:
+        return {}
+    times_h = run.observed_times_h
+    series = until_death(times_h, run.observed, endpoints)
+    return {r.name: r.value(times_h, series) for r in readings if r.needs <= series.keys()}
+
+
+def until_death(
+    times_h: np.ndarray, series: dict[str, np.ndarray], endpoints: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Series (replicate, sample), nan after death: cells live on in a simulation, nobody sees them."""
+    if "true_os_event" not in endpoints:
+        return series
+    dead, day = endpoints["true_os_event"] > 0, endpoints["true_os_time"]
+    is_after = dead[:, None] & (times_h > 24.0 * day[:, None])
+    return {name: np.where(is_after, np.nan, values) for name, values in series.items()}
 
 
 def write_tables(folder: str | os.PathLike[str], gathered: Gathered) -> tuple[list[Path], str]:

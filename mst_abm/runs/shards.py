@@ -110,6 +110,7 @@ def work_of(campaign: Campaign, shard: Shard) -> Work:
         shard.replicates,
         # as many snapshots of a point however it is cut into shards
         snapshot_replicates=int(shard.first_replicate == campaign.first_replicate),
+        engine=campaign.engine,
     )
 
 

@@ -22,7 +22,7 @@ from mst_abm.clinic.targets import OVER_TIME
 from mst_abm.errors import EngineError, Problem, RecordError, ScenarioError, did_you_mean
 from mst_abm.records.reader import open_run
 from mst_abm.runs.failures import read_failed
-from mst_abm.runs.gathering import endpoint_columns
+from mst_abm.runs.gathering import endpoint_columns, reading_columns
 from mst_abm.runs.keeping import Signals
 from mst_abm.runs.pools import LocalPool, Pool, WorkerLost
 from mst_abm.runs.shards import BUSY, Work, digest_of, make_record, sweep
@@ -240,27 +240,11 @@ def _collect(paths: list[str], readings: tuple[Reading, ...]) -> dict[str, np.nd
     rows = []
     for path in paths:
         with open_run(path) as run:
-            row = {name: float(values[0]) for name, values in endpoint_columns(run).items()}
-            times_h, series = (
-                run.observed_times_h,
-                _until_death(run.observed_times_h, run.observed, row),
-            )
-            for reading in readings:
-                if reading.needs <= series.keys():
-                    row[reading.name] = float(reading.value(times_h, series)[0])
-            rows.append(row)
+            found = endpoint_columns(run)
+            found |= reading_columns(run, readings, found)
+            rows.append({name: float(values[0]) for name, values in found.items()})
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
-
-
-def _until_death(
-    times_h: np.ndarray, series: dict[str, np.ndarray], row: dict[str, float]
-) -> dict[str, np.ndarray]:
-    """Series of one patient, nan after he died: his cells live on in a simulation, nobody sees them."""
-    if not row.get("true_os_event"):
-        return series
-    is_after = times_h > 24.0 * row["true_os_time"]
-    return {name: np.where(is_after, np.nan, values) for name, values in series.items()}
 
 
 def write_table(

@@ -80,7 +80,7 @@ def run_missing(
     total = sum(shard.replicates for shard in wanted)
     done = total - sum(shard.replicates for shard in missing)
     progress(done, total)
-    if len(missing) > 1:
+    if len(missing) > 1 and campaign.engine == "cells":
         warm(pool, campaign.scenario(missing[0].point), signals)
     # a worker may have another folder to begin with
     calls = [(str(campaign.folder.absolute()), shard.number) for shard in missing]

@@ -14,7 +14,7 @@ from mst_abm.scenario.merging import find_file
 from mst_abm.scenario.problems import Problems, WordError
 from mst_abm.scenario.schema import Class, Section, Word
 
-KINDS = ("normal", "lognormal", "uniform", "choice")
+KINDS = ("normal", "lognormal", "uniform", "loguniform", "choice")
 PATIENTS, SEED = 30, 1
 
 
@@ -41,6 +41,7 @@ class ParameterSection(Section):
     normal: DistributionSection | None = None
     lognormal: DistributionSection | None = None
     uniform: DistributionSection | None = None
+    loguniform: DistributionSection | None = None
     choice: DistributionSection | None = None
     times: Annotated[dict[str, float], BeforeValidator(_powers)] = Field({})
     sets: dict[str, Word] = Field({})
@@ -123,7 +124,7 @@ def _read_parameters(
         if like is not None:
             distribution = like.distribution
         elif kind and kind != "like":
-            distribution = _distribution(kind, getattr(item, kind), problems, (*keys, kind))
+            distribution = distribution_of(kind, getattr(item, kind), problems, (*keys, kind))
         else:
             continue
         if distribution.is_text and (item.times or item.sets):
@@ -140,14 +141,17 @@ def _read_parameters(
     return found
 
 
-def _distribution(
+def distribution_of(
     kind: str, section: DistributionSection, problems: Problems, keys: Any
 ) -> Distribution:
+    """What a distribution says, with complaints about what contradicts itself."""
     bounds: dict[str, Any] = {
         k: getattr(section, k) for k in ("low", "high") if getattr(section, k) is not None
     }
-    if kind == "uniform" and len(bounds) < 2:
+    if kind in ("uniform", "loguniform") and len(bounds) < 2:
         problems.add(keys, "expected 'low' and 'high'")
+    if kind == "loguniform" and bounds.get("low", 1.0) <= 0:
+        problems.add(keys, f"expected 'low' above 0, got {bounds['low']:g}")
     if len(bounds) == 2 and bounds["low"] >= bounds["high"]:
         problems.add(keys, f"expected low below high, got {bounds['low']:g} and {bounds['high']:g}")
     if kind == "choice" and (

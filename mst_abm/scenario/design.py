@@ -17,16 +17,26 @@ SEED = ("seed", "run.seed")
 
 @dataclass(frozen=True)
 class DesignPoint:
-    """Values by dotted name as they are written, an explicit seed, and where the point stands."""
+    """Values by dotted name as they are written, an explicit seed, and where the point stands.
+
+    Attributes
+    ----------
+    labels : what a table says of it beside the values
+    before : texts ``"a.b=value"`` that are set before the values and no columns of a table, as of a patient
+    chance : points with the same number share their random numbers; each has its own where None
+    """
 
     values: tuple[tuple[str, str], ...]
     seed: int | None
     place: Place
+    labels: tuple[tuple[str, str], ...] = ()
+    before: tuple[str, ...] = ()
+    chance: int | None = None
 
     @property
     def overrides(self) -> tuple[str, ...]:
         """Texts ``"a.b=value"`` as for `load_scenario`."""
-        return tuple(f"{name}={value}" for name, value in self.values)
+        return (*self.before, *(f"{name}={value}" for name, value in self.values))
 
 
 def load_design(path: str | Path) -> tuple[DesignPoint, ...]:

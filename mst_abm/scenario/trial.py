@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
@@ -24,14 +25,20 @@ def _yes_or_no(value: object) -> object:
     return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
 
 
-class ArmSection(Section):
-    like: Word | None = Field(None, description="an arm above, of which scenario and set hold too")
+class LikeSection(Section):
+    like: Word | None = Field(None, description="one above, of which scenario and set hold too")
+    set: dict[str, Any] = Field({})
+
+
+LikeType = TypeVar("LikeType", bound=LikeSection)
+
+
+class ArmSection(LikeSection):
     scenario: Word | None = None
     patients: int | None = Field(None, ge=1, description="at most, where an arm is costly")
     seed: int | None = Field(
         None, ge=0, lt=2**64, description="the same patients, all chance drawn anew"
     )
-    set: dict[str, Any] = Field({})
 
 
 class TargetSection(Section):
@@ -126,10 +133,7 @@ def load_trial(path: str | Path) -> Trial:
         if name not in section.arms:
             problems.add(("compare", i), f"unknown arm '{name}'{did_you_mean(name, section.arms)}")
     targets = _read_targets(section, problems)
-    readings = tuple(
-        _reading(name, item, problems, ("readings", name))
-        for name, item in section.readings.items()
-    )
+    readings = read_readings(section.readings, problems)
     problems.finish()
     return Trial(
         name=section.name or file.stem,
@@ -144,27 +148,46 @@ def load_trial(path: str | Path) -> Trial:
 
 
 def _read_arms(section: TrialSection, problems: Problems, folder: Path) -> list[Arm]:
-    arms: dict[str, tuple[str, int | None, dict[str, Any]]] = {}
-    for name, arm in section.arms.items():
-        scenario, most, settings = "", None, dict[str, Any]()
-        if arm.like is not None:
-            if arm.like not in arms:
-                message = f"expected an arm above, got '{arm.like}'{did_you_mean(arm.like, arms)}"
-                problems.add(("arms", name, "like"), message)
-                continue
-            scenario, most, settings = arms[arm.like]
-        scenario, most = arm.scenario or scenario, arm.patients or most
+    found = []
+    for name, line in lines_of(section.arms, problems, "arms", "an arm").items():
+        scenario = next((one.scenario for one in line if one.scenario), None)
+        most = next((one.patients for one in line if one.patients), None)
         if not scenario:
             problems.add(("arms", name), "missing 'scenario'; expected the path of a scenario")
             continue
-        arms[name] = scenario, most, settings | arm.set
-    found = []
-    for name, (scenario, most, settings) in arms.items():
         with problems.at("arms", name, "scenario"):
             file = find_file(scenario, folder)
-            overrides = tuple(f"{key}={inline(value)}" for key, value in settings.items())
+            overrides = tuple(f"{key}={inline(value)}" for key, value in settings_of(line).items())
             found.append(Arm(name, file, overrides, most, section.arms[name].seed))
     return found
+
+
+def lines_of(
+    sections: Mapping[str, LikeType], problems: Problems, where: str, what: str
+) -> dict[str, tuple[LikeType, ...]]:
+    """By name a section, the one it is like, the one that is like, and so on."""
+    lines: dict[str, tuple[LikeType, ...]] = {}
+    for name, item in sections.items():
+        if item.like is not None and item.like not in lines:
+            message = f"expected {what} above, got '{item.like}'{did_you_mean(item.like, lines)}"
+            problems.add((where, name, "like"), message)
+            continue
+        lines[name] = (item, *(lines[item.like] if item.like is not None else ()))
+    return lines
+
+
+def settings_of(line: Sequence[LikeSection]) -> dict[str, Any]:
+    """Values by dotted name; a section's own replace those of what it is like."""
+    return {name: value for item in reversed(line) for name, value in item.set.items()}
+
+
+def read_readings(
+    sections: Mapping[str, ReadingSection], problems: Problems
+) -> tuple[Reading, ...]:
+    """Numbers that are read off series, by name."""
+    return tuple(
+        _reading(name, item, problems, ("readings", name)) for name, item in sections.items()
+    )
 
 
 def _reading(name: str, item: ReadingSection, problems: Problems, keys: Any) -> Reading:
