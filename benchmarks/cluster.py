@@ -19,7 +19,7 @@ model: reference
 override: {{compartments.cube.lattice.shape: [20, 20, 20]}}
 run: {{until: {days} d, record: {{counts: 1 d}}}}
 """
-SECOND, SHORT = 200.0, 2.0
+SECOND, SHORT = 430.0, 2.0
 
 
 @contextmanager
