@@ -49,6 +49,10 @@ class UnitError(MstAbmError, ValueError):
     """A quantity without the unit it needs."""
 
 
+class MemoryNeedError(ModelError):
+    """A model for which there is too little memory on this computer just now."""
+
+
 class EngineError(MstAbmError, RuntimeError):
     """The engine stopped: a status of a kernel, as a sentence."""
 

@@ -19,7 +19,7 @@ from dishes import DISH, POT, digest, planned, run, times, written
 
 import mst_abm
 from mst_abm.cli import main
-from mst_abm.errors import RecordError
+from mst_abm.errors import DiscFullError, MemoryNeedError, RecordError
 from mst_abm.records.checking import replicate_digests
 from mst_abm.records.checkpoint import checkpoint_paths
 from mst_abm.records.reader import open_run
@@ -404,6 +404,16 @@ def test_a_part_that_was_left_is_gone_on_with(
             run_shard(campaign.folder, 0, signals=signals)
     part = shards.work_of(campaign, campaign.shards[0]).part
     assert part.exists() and checkpoint_paths(part)
+    left = {path: path.read_bytes() for path in [part, *checkpoint_paths(part)]}
+
+    def full(*_: object, **__: object) -> None:
+        raise DiscFullError("the disc is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "resume", full)
+        with pytest.raises(DiscFullError):
+            run_shard(campaign.folder, 0)
+    assert {path: path.read_bytes() for path in left} == left
     went_on: list[Path] = []
     resume = shards.resume
     monkeypatch.setattr(
@@ -524,3 +534,52 @@ def test_the_command_line_from_plan_to_table(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["work", str(tmp_path / "out"), "--shard", "99"])
     assert result.exit_code == 2 and "expected a number from 0 to" in result.output
     assert CliRunner().invoke(main, ["work", str(tmp_path / "out")]).exit_code == 0
+
+
+def test_want_of_memory_is_no_fault_of_replicates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = planned(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("mst_abm.runs.needs.memory_left", lambda: 1.0)
+        with pytest.raises(MemoryNeedError, match="expected .* of memory"):
+            run_shard(campaign.folder, 0)
+    assert not status_of(campaign).failures
+    assert run_shard(campaign.folder, 0) == "done"
+
+
+def test_a_damaged_record_is_named_and_left_out_of_the_table(tmp_path: Path) -> None:
+    import h5py
+
+    campaign = run(planned(tmp_path))
+    n = len(gather(campaign.folder))
+    record = campaign.record(campaign.shards[1])
+    with h5py.File(record, "r") as file:
+        name = next(iter(file["counts"]))
+        chunk = file[f"counts/{name}"].id.get_chunk_info(0)
+    data = bytearray(record.read_bytes())
+    data[chunk.byte_offset + chunk.size // 2] ^= 4
+    record.write_bytes(data)
+    found = gather(campaign.folder)
+    assert len(found) == n - campaign.shards[1].replicates
+    assert [note for note in found.notes if str(record) in note and "damaged" in note]
+
+
+def test_a_record_that_cannot_be_read_now_is_not_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = run(planned(tmp_path))
+    record = campaign.record(campaign.shards[1])
+    opened = Path.open
+
+    def refused(path: Path, *arguments: object, **more: object) -> object:
+        if path == record:
+            raise OSError(116, "Stale file handle")
+        return opened(path, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refused)
+        with pytest.raises(RecordError, match="could not be read"):
+            run_shard(campaign.folder, 1)
+    assert [p.name for p in record.parent.glob("*strange*")] == []
+    assert run_shard(campaign.folder, 1) == "done"

@@ -13,7 +13,14 @@ from mst_abm.errors import ModelError, RecordError
 from mst_abm.model.compile import compile_model
 from mst_abm.records.checkpoint import checkpoint_paths
 from mst_abm.report.check import check_text
-from mst_abm.runs.needs import PROGRAM, Needs, memory_left, needs_of
+from mst_abm.runs.needs import (
+    MEMORY_FILES,
+    PROGRAM,
+    Needs,
+    _left_of_limits,
+    memory_left,
+    needs_of,
+)
 from mst_abm.runs.simulation import Simulation
 from mst_abm.runs.to_file import run_to_file
 from mst_abm.scenario.loading import load_scenario
@@ -75,3 +82,21 @@ def test_what_cannot_be_had_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 def test_memory_is_what_the_system_tells() -> None:
     assert memory_left(lambda: "MemTotal: 9 kB\nMemAvailable:  7 kB\n") == 7 * 1024.0
     assert memory_left(lambda: "nothing") > 1e6
+
+
+@pytest.mark.parametrize("kind", ["", "memory"])
+def test_memory_ends_at_the_limit_of_a_job(tmp_path: Path, kind: str) -> None:
+    """The smallest of the groups a process is in; files that were read do not count."""
+    limit, used, idle = MEMORY_FILES[kind]
+    told = tmp_path / "cgroup"
+    told.write_text(f"1:cpu:/other\n4:{kind}:/job/step\n")
+    assert _left_of_limits(tmp_path, told) == math.inf
+    for name, most in (("job", "1000000"), ("job/step", "max")):
+        group = tmp_path / kind / name
+        group.mkdir(parents=True)
+        (group / limit).write_text(most + "\n")
+        (group / used).write_text("600000\n")
+        (group / "memory.stat").write_text(f"anon 5\n{idle} 100000\n")
+    assert _left_of_limits(tmp_path, told) == 500_000
+    (group / limit).write_text("620000\n")
+    assert _left_of_limits(tmp_path, told) == 120_000

@@ -212,6 +212,8 @@ def _of_endpoint(arm: str, endpoint: Endpoint, values: np.ndarray) -> list[Summa
 
 def _over_time(arm: str, columns: Mapping[str, np.ndarray], name: str) -> list[Summary]:
     found = outcome(columns, name)
+    if not found.n:
+        return []  # nobody was ever at risk, as without a remission
     curve = incidence_curve(found) if found.is_competing else survival_curve(found)
     word = "incidence" if found.is_competing else "survival"
     estimates = {day: share_at(found, day) for day in LANDMARKS_D}

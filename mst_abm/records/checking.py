@@ -99,7 +99,11 @@ def replicate_digests(path: Path) -> dict[int, str]:
     """
     with open_file(path) as file:
         numbers = [int(number) for number in file["replicate"][:]]
+        axes = [n for n, _ in _datasets(file) if _dims(n) in (("time",), ("sample_time",))]
         digests = {number: hashlib.sha256() for number in numbers}
+        for name in axes:
+            for digest in digests.values():
+                digest.update(name.encode() + file[name][:].tobytes())
         for name, dataset in _datasets(file):
             if name != "replicate" and _dims(name)[:1] == ("replicate",):
                 for number, values in zip(numbers, dataset[:], strict=True):
@@ -125,6 +129,7 @@ def _of_replicates(file: h5py.File) -> Iterator[tuple[int, bytes]]:
         number, start, size = (
             int(file[f"snapshots/frame_{name}"][i]) for name in ("replicate", "start", "size")
         )
+        yield number, file["snapshots/frame_time"][i].tobytes()
         for name in sorted(cells):
             yield number, name.encode() + file[name][start : start + size].tobytes()
         for name in sorted(fields):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from mst_abm.records.places import written
 from mst_abm.records.reader import Run, open_run
 from mst_abm.runs.campaign import Campaign, open_campaign
 from mst_abm.runs.failures import read_failed
-from mst_abm.runs.locks import owner_of
+from mst_abm.runs.locks import clock_of, owner_of
 from mst_abm.runs.shards import BUSY, DONE, FAILED, MISSING, state_of, work_of
 
 TABLE = "endpoints.csv"
@@ -95,7 +94,7 @@ def status_of(campaign: Campaign) -> Status:
 def is_worked_at(record: Path) -> bool:
     """Whether a living process holds the lock of a record."""
     owner = owner_of(record)
-    return owner is not None and not owner.is_dead(time.time())
+    return owner is not None and not owner.is_dead(clock_of(record.parent))
 
 
 def gather(folder: str | os.PathLike[str], readings: Sequence[Reading] = ()) -> Gathered:
@@ -122,12 +121,19 @@ def gather(folder: str | os.PathLike[str], readings: Sequence[Reading] = ()) -> 
     total = 0
     sources = _planned(campaign) if campaign else _found(place, notes)
     for point, values, path in sources:
-        with open_run(path) as run:
-            new = list(_rows(run, point, values, readings))
-            origin = hashlib.sha256(run.scenario_text.encode()).hexdigest()
-            seed = int(run.attributes["seed"])
+        try:
+            with open_run(path) as run:
+                new = list(_rows(run, point, values, readings))
+                origin = hashlib.sha256(run.scenario_text.encode()).hexdigest()
+                seed = int(run.attributes["seed"])
+            digests = replicate_digests(path)
+        except (RecordError, OSError, RuntimeError):
+            notes.append(
+                f"left out: {path}: this record is damaged; remove it and run the campaign again."
+            )
+            continue
         rows += new
-        for number, digest in replicate_digests(path).items():
+        for number, digest in digests.items():
             total += _number(f"{origin} {seed} {number} {digest}")
     if not rows:
         raise RecordError(f"{place}: no shard is done yet; run the campaign, or look with status.")

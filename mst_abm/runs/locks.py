@@ -59,7 +59,7 @@ class Lock:
 
     def __enter__(self) -> Self:
         owner = owner_of(self.record)
-        if owner is None or owner.is_dead(_clock_of(self.record.parent)):
+        if owner is None or owner.is_dead(clock_of(self.record.parent)):
             self._turn = 0 if owner is None else owner.turn + 1
             self.taken = self._make()
         if self.taken:
@@ -130,7 +130,8 @@ def owner_of(record: Path) -> Owner | None:
 def here() -> str:
     """This computer, and the part of it in which process numbers mean the same."""
     try:
-        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{socket.gethostname()} {started} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return socket.gethostname()
 
@@ -159,7 +160,7 @@ def _path(record: Path, turn: int) -> Path:
     return record.with_name(f"{record.name}.lock-{turn}")
 
 
-def _clock_of(folder: Path) -> float:
+def clock_of(folder: Path) -> float:
     """Now, by the clock that sets the times of files in a folder, which may be another computer's."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:

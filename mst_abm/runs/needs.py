@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mst_abm.engine.state import State, make_state
-from mst_abm.errors import ModelError, RecordError
+from mst_abm.errors import MemoryNeedError, ModelError, RecordError
 from mst_abm.model.compile import CompiledModel
 from mst_abm.model.definition import expected_number
 from mst_abm.records.schema import MAX_PENDING_CELLS
@@ -37,6 +38,13 @@ SHARD_CELL_HOURS = 1.2e9
 MOST_TOGETHER, MOST_BYTES, LEAST_SHARDS = 1000, 1 << 29, 8
 #: Checkpoints on the disc: two are kept while a third is written.
 CHECKPOINTS = 3
+
+
+#: Limit and use of memory in control groups of version 2 and 1, and what of it are files.
+MEMORY_FILES = {
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 
 
 @dataclass(frozen=True)
@@ -123,11 +131,11 @@ def refuse_memory(needs: Needs) -> None:
 
     Raises
     ------
-    ModelError
+    MemoryNeedError
     """
     have = memory_left()
     if needs.arrays > have:
-        raise ModelError(
+        raise MemoryNeedError(
             f"expected {shown_bytes(needs.arrays)} of memory for this run, got {shown_bytes(have)}; use a "
             "smaller scenario or fewer replicates."
         )
@@ -148,13 +156,44 @@ def refuse_disc(needs: Needs, path: Path) -> None:
         )
 
 
-def memory_left(read: Callable[[], str] = Path("/proc/meminfo").read_text) -> float:
-    """Bytes that can be had without swapping; all there are where the system does not tell."""
+def memory_left(
+    read: Callable[[], str] = Path("/proc/meminfo").read_text, groups: Path = Path("/sys/fs/cgroup")
+) -> float:
+    """Bytes that can be had without swapping, here and within the limits of a job or container.
+
+    All there are where the system does not tell.
+    """
     try:
         told = dict(line.split(":") for line in read().splitlines())
-        return float(told["MemAvailable"].split()[0]) * 1024.0
+        left = float(told["MemAvailable"].split()[0]) * 1024.0
     except (OSError, KeyError, ValueError):
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        left = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(left, _left_of_limits(groups))
+
+
+def _left_of_limits(top: Path, told: Path = Path("/proc/self/cgroup")) -> float:
+    """What the control groups of this process leave of their limits of memory; infinite without any."""
+    left = math.inf
+    try:
+        lines = told.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return left
+    for line in lines:
+        _, kinds, name = line.split(":", 2)
+        if kinds not in MEMORY_FILES:
+            continue
+        limit, used, idle = MEMORY_FILES[kinds]
+        place = top / kinds / name.lstrip("/")
+        for group in (place, *place.parents[: len(place.parts) - len(top.parts)]):
+            try:
+                most, now = (int((group / file).read_text()) for file in (limit, used))
+                stat = (group / "memory.stat").read_text().splitlines()
+            except (OSError, ValueError):
+                continue  # no limit here ("max"), or not shown
+            # files that were read are in it, and give way
+            files = next((int(row.split()[1]) for row in stat if row.split()[0] == idle), 0)
+            left = min(left, float(most - now + files))
+    return left
 
 
 def shown_bytes(n: float) -> str:

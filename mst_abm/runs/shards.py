@@ -16,12 +16,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mst_abm.errors import RecordError, ScenarioError
-from mst_abm.records.checkpoint import checkpoint_paths, remove_checkpoints
+from mst_abm.errors import MemoryNeedError, RecordError, ScenarioError
+from mst_abm.records.checkpoint import remove_checkpoints
 from mst_abm.records.reader import Run, open_run
 from mst_abm.runs.campaign import FILE, Campaign, Shard, open_campaign
 from mst_abm.runs.failures import NONE, Failed, note_failed, read_failed, sentence_of
-from mst_abm.runs.keeping import Signals
+from mst_abm.runs.keeping import Signals, newest
 from mst_abm.runs.locks import Lock
 from mst_abm.runs.resuming import Notice, read_recorded, resume
 from mst_abm.runs.to_file import Engine, run_to_file
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 #: What became of a record: there; given up; another process is at it; not there. STRANGE: another file
 #: stands under its name.
 DONE, FAILED, BUSY, MISSING, STRANGE = "done", "failed", "busy", "missing", "strange"
-#: Of the disc and the files, not of a replicate.
-NOT_ITS_FAULT = (RecordError, ScenarioError, OSError)
+#: Of the disc, the files and the memory of a computer, not of a replicate.
+NOT_ITS_FAULT = (RecordError, ScenarioError, OSError, MemoryNeedError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,24 @@ def digest_of(scenario: Scenario) -> str:
 
 
 def state_of(work: Work) -> str:
-    """``DONE``, ``FAILED`` (all of it), ``MISSING`` or ``STRANGE``, from the files."""
+    """``DONE``, ``FAILED`` (all of it), ``MISSING`` or ``STRANGE``, from the files.
+
+    Raises
+    ------
+    RecordError
+        If the file is there and cannot be read now, which says nothing of what is in it.
+    """
     failed = read_failed(work.failure)
     if not work.path.exists():
         return FAILED if work.numbers <= failed.replicates.keys() else MISSING
+    try:
+        with work.path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise RecordError(
+            f"{work.path}: this record could not be read ({os.strerror(error.errno or 0).lower()}); check the "
+            "disc and its rights, and run the command again."
+        ) from error
     try:
         with open_run(work.path) as run:
             return _state_of(work, run, failed)
@@ -244,12 +258,14 @@ def _went_on(work: Work, left_out: Collection[int], signals: Signals, notice: No
             return False
         if recorded.status == "complete":
             return True
-        if not checkpoint_paths(work.part):
+        found, _ = newest(work.part, recorded.origin, n_records=recorded.n_records)
+        if found is None:
             return False
-        resume(work.part, signals=signals, notice=notice)
     except RecordError:
         # no whole record, or checkpoints of another build: what is lost is time alone
         return False
+    # what fails from here on, as for a full disc, is no reason to begin again
+    resume(work.part, signals=signals, notice=notice)
     return True
 
 

@@ -21,7 +21,8 @@ def verify(
     to_h: float | None = None,
     threads: int = 1,
 ) -> tuple[list[str], list[str]]:
-    """Check every checksum; with ``to_h``, run once more up to there and compare every dataset.
+    """Check every checksum; with ``to_h``, run once more up to there and compare every dataset but those written at
+    the end.
 
     The stretch begins at the latest checkpoint no later than ``from_h``, or at the start.
 
