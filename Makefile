@@ -38,7 +38,7 @@ trial: $(STATISTICS_STAMP)
 survival: $(STATISTICS_STAMP)
 	$(BIN)/mst-abm trial configs/trials/survival.yaml --workers 2 -o out/survival
 
-# figures of docs/studies.md (half an hour on two cores)
+# figures of docs/studies.md (half an hour on two cores, and twenty minutes for the sweeps)
 studies: $(STAMP)
 	$(BIN)/python -m studies.patches --workers 2
 	$(BIN)/python -m studies.host_and_dose --workers 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -200,7 +201,11 @@ def test_patients_of_a_cohort_go_through_every_point_with_their_random_numbers(
     assert kill.values.shape == end.values.shape == (2, 3)
     assert (end.values[0] == end.values[1]).all()  # the patient's signal, whatever the cells
     assert len(set(end.values[0])) == 3
-    assert "the same patients" in sweep_text(plan, [kill, end])
+    text = sweep_text(plan, [kill, end])
+    assert "the same patients" in text
+    nowhere = replace(kill, values=np.full((2, 3), np.nan), indices=())
+    silent = "No run has a number of leukaemia_log_kill; true_NAME is the truth"
+    assert silent in sweep_text(plan, [nowhere, end]) and silent not in text
     ((of, value, low, high),) = [(i.of, i.value, i.low, i.high) for i in end.indices]
     assert (of, value, low, high) == ("30", 0.0, 0.0, 0.0)  # though patients differ
 

@@ -6,7 +6,7 @@ Indices are those of SALib with its intervals; ranks and contrasts have the perc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -95,21 +95,29 @@ def contrasts(switches: Sequence[str], values: np.ndarray) -> list[Index]:
     """
     at = {off: values[i] for i, (_, off) in enumerate(subsets(switches))}
     full, none = at[frozenset()], at[frozenset(switches)]
-    found = []
-    for name in switches:
-        found.append(_contrast(name, "out", full - at[frozenset([name])]))
-        found.append(_contrast(name, "alone", at[frozenset(switches) - {name}] - none))
-    for one, other in combinations(switches, 2):
-        both = at[frozenset([one, other])]
-        apart = at[frozenset([one])] + at[frozenset([other])] - both - full
-        found.append(_contrast(f"{one}, {other}", "pair", apart))
-    return found
+    rows = []
+    with np.errstate(invalid="ignore"):
+        for name in switches:
+            rows.append((name, "out", full - at[frozenset([name])]))
+            rows.append((name, "alone", at[frozenset(switches) - {name}] - none))
+        for one, other in combinations(switches, 2):
+            both = at[frozenset([one, other])]
+            apart = at[frozenset([one])] + at[frozenset([other])] - both - full
+            rows.append((f"{one}, {other}", "pair", apart))
+    return _contrasts_of(rows)
 
 
 def differences_from_first(names: Sequence[str], values: np.ndarray) -> list[Index]:
     """Every point less the first, from paired ``values`` (point, run): means over runs that both have."""
     rows = zip(names[1:], values[1:], strict=True)
-    return [_contrast(name, "less the first", row - values[0]) for name, row in rows]
+    with np.errstate(invalid="ignore"):
+        return _contrasts_of((name, "less the first", row - values[0]) for name, row in rows)
+
+
+def _contrasts_of(rows: Iterable[tuple[str, str, np.ndarray]]) -> list[Index]:
+    """Means of differences (run,) that any run has."""
+    found = (_contrast(*row) for row in rows)
+    return [index for index in found if index.n]
 
 
 def _contrast(name: str, index: str, apart: np.ndarray) -> Index:

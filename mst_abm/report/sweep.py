@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mst_abm.clinic.designs import ATTRIBUTION, GRID, HYPERCUBE, MORRIS, SOBOL, Index
 from mst_abm.records.places import written
 from mst_abm.report.sweep_figure import draw_sweep
@@ -39,6 +41,12 @@ def sweep_text(plan: Plan, outcomes: Sequence[Outcome]) -> str:
     ]
     if sweep.method in (GRID, HYPERCUBE) or len(plan.spots) <= SHOWN:
         lines += ["", *_point_lines(plan, outcomes)]
+    if absent := [o.endpoint for o in outcomes if not np.isfinite(o.values).any()]:
+        names = ", ".join(absent)
+        lines += [
+            "",
+            f"No run has a number of {names}; true_NAME is the truth, which no laboratory sees.",
+        ]
     if sweep.method != GRID or any(outcome.indices for outcome in outcomes):
         lines += ["", *_index_lines(outcomes), LEGENDS[sweep.method]]
     return "\n".join(lines) + "\n"

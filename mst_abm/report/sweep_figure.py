@@ -84,7 +84,14 @@ def _along(axes: Axes, plan: Plan, outcome: Outcome) -> None:
     for k, (key, spots) in enumerate(list(lines.items())[:MOST_LINES]):
         x = np.array([places[dict(plan.spots[i].labels)[across]] for i in spots], float)
         found = np.array([outcome.at(i)[:3] for i in spots])
-        style: Any = {"color": palette.colour(k), "marker": "o", "ms": 4, "capsize": 2, "lw": 1}
+        style: Any = {
+            "color": palette.colour(k),
+            "marker": "o",
+            "ms": 4,
+            "capsize": 2,
+            "elinewidth": 1,
+        }
+        style |= {"lw": 0 if numbers is None else 1}  # names have no order
         axes.errorbar(x, found[:, 0], _arms(*found.T), label=", ".join(key), **style)
     if numbers is None:
         axes.set_xticks(range(len(places)), list(places), fontsize=7, rotation=20, ha="right")
