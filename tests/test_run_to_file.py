@@ -106,3 +106,20 @@ def test_ctrl_c_between_intervals_leaves_the_records_so_far(tmp_path):
         for k, time_h in enumerate(run.times_h):
             twin.advance(float(time_h))
             assert np.array_equal(run.counts("box")[:, k], twin.counts["box"])
+
+
+def test_a_model_whose_rules_are_all_off_is_recorded(tmp_path):
+    text = """
+types: {walker: {}}
+switches: {walking: off}
+rules: [{name: walk, move: walker, rate: 1 /h, switch: walking, source: test}]
+compartments: {box: {lattice: {shape: [8, 8], spacing: 10 um}}}
+initial: {box: {walker: 5}}
+run: {until: 1 d, record: {counts: 12 h}}
+"""
+    path = tmp_path / "still.h5"
+    run_to_file(load_scenario_text(text, name="still"), path)
+    with open_run(path) as run:
+        assert run.status == "complete"
+        assert run.events().shape == (1, 3, 0)
+        assert run.counts_by("box", "type")[("walker",)].tolist() == [[5, 5, 5]]

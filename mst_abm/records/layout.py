@@ -208,7 +208,8 @@ class Layout:
         options: dict[str, Any] = {}
         if any(dim in GROWING for dim in dims):
             sizes = zip(dims, shape, strict=True)
-            options["maxshape"] = tuple(None if dim in GROWING else n for dim, n in sizes)
+            # HDF5 has chunks of no less than one, which a fixed dimension of none does not hold
+            options["maxshape"] = tuple(n if n and dim not in GROWING else None for dim, n in sizes)
             options["chunks"] = self._chunks(dims, shape, dtype.itemsize)
         elif len(dims) > 1 and 0 not in shape:
             options["chunks"] = True
