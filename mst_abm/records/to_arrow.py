@@ -18,12 +18,7 @@ def write_parquet(table: LongTable, path: Path) -> None:
     MissingPackageError
         If pyarrow is not installed.
     """
-    needs("pyarrow", "export")
-    parquet = needs("pyarrow.parquet", "export")
-    schema = _schema(table, is_packed=True)
-    with written(path) as unfinished, parquet.ParquetWriter(unfinished, schema) as writer:
-        for block in table.blocks():
-            writer.write_table(_arrow(block, schema))
+    _write(table, path, needs("pyarrow.parquet", "export").ParquetWriter, is_packed=True)
 
 
 def write_csv(table: LongTable, path: Path) -> None:
@@ -34,10 +29,12 @@ def write_csv(table: LongTable, path: Path) -> None:
     MissingPackageError
         If pyarrow is not installed.
     """
-    needs("pyarrow", "export")
-    csv = needs("pyarrow.csv", "export")
-    schema = _schema(table, is_packed=False)
-    with written(path) as unfinished, csv.CSVWriter(unfinished, schema) as writer:
+    _write(table, path, needs("pyarrow.csv", "export").CSVWriter, is_packed=False)
+
+
+def _write(table: LongTable, path: Path, writer_of: Any, *, is_packed: bool) -> None:
+    schema = _schema(table, is_packed=is_packed)
+    with written(path) as unfinished, writer_of(unfinished, schema) as writer:
         for block in table.blocks():
             writer.write_table(_arrow(block, schema))
 
