@@ -514,6 +514,12 @@ def report(out: Path, output: Path | None, force: bool) -> None:
 
     OUT is a record, or the folder of a trial, a campaign or any records.
     """
+    from mst_abm.errors import RecordError
+
+    if not out.exists():
+        raise RecordError(
+            f"{out}: expected a record or a folder of records, there is none; check the name."
+        )
     page = output or (out.with_suffix(".html") if out.is_file() else out / "report.html")
     _check_output(page, force, record=out, what="page")
     if out.is_dir():

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from fake_simulation import FakeSimulation, make_scenario
 from worlds import lattice, plain, rule, world
 
+from mst_abm.cli import main
 from mst_abm.errors import MissingPackageError
 from mst_abm.records.reader import open_run
 from mst_abm.report.intervals import median_of, share_of
@@ -228,3 +230,11 @@ def test_what_is_only_on_screen_is_not_printed(evil_page, tmp_path):
     ).stdout
     assert "Deaths by rule" in text and "what it says" in text and "walk" in text
     assert "Scenario as it was run" not in text  # pages of YAML are for the screen
+
+
+def test_a_name_that_is_nowhere_is_said_to_be(tmp_path):
+    result = CliRunner().invoke(main, ["report", str(tmp_path / "none.h5")])
+    assert result.exit_code == 2
+    assert result.output == (
+        f"{tmp_path / 'none.h5'}: expected a record or a folder of records, there is none; check the name.\n"
+    )
