@@ -583,3 +583,28 @@ def test_a_record_that_cannot_be_read_now_is_not_set_aside(
             run_shard(campaign.folder, 1)
     assert [p.name for p in record.parent.glob("*strange*")] == []
     assert run_shard(campaign.folder, 1) == "done"
+
+
+def test_records_of_two_builds_are_told_apart(tmp_path: Path) -> None:
+    import h5py
+
+    campaign = run(planned(tmp_path))
+    assert not gather(campaign.folder).notes
+    with h5py.File(campaign.record(campaign.shards[1]), "r+") as file:
+        file.attrs["build"] = "another"
+    assert "made by 2 builds of mst_abm" in gather(campaign.folder).notes[0]
+
+
+def test_an_edit_anywhere_in_the_package_is_another_build(tmp_path: Path) -> None:
+    from mst_abm.runs.keeping import build_digest
+
+    room = tmp_path / "package" / "clinic"
+    room.mkdir(parents=True)
+    (room / "rules.py").write_text("DAYS = 7\n")
+    before = build_digest(tmp_path / "package")
+    build_digest.cache_clear()
+    assert build_digest(tmp_path / "package") == before
+    (room / "rules.py").write_text("DAYS = 8\n")
+    build_digest.cache_clear()
+    assert build_digest(tmp_path / "package") != before
+    build_digest.cache_clear()

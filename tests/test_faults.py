@@ -237,7 +237,7 @@ def test_two_damaged_ones_will_not(cut: Path) -> None:
 
 WRONG = {
     "version": ("0.0.9", "this checkpoint is of mst_abm 0.0.9, this is 0.1.0; go on with that version."),
-    "engine": ("0" * 16, "was written by another build of mst_abm; go on with that build."),
+    "build": ("0" * 16, "was written by another build of mst_abm; go on with that build."),
     "scenario": ("0" * 64, "belongs to another scenario than the record;"),
     "seed": ("8", "belongs to seed 8, the record to 9;"),
     "replicates": (2, "holds 2 replicates, the record 3;"),

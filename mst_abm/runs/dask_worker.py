@@ -10,9 +10,8 @@ from typing import Any
 
 from distributed import WorkerPlugin, get_worker
 
-from mst_abm.engine.kernel import source_digest
 from mst_abm.errors import ClusterError
-from mst_abm.runs.keeping import Signals
+from mst_abm.runs.keeping import Signals, build_digest
 from mst_abm.runs.working import STOPPED
 from mst_abm.version import __version__
 
@@ -81,5 +80,5 @@ class Leaving(WorkerPlugin):
 
 
 def build() -> str:
-    """Version, and build of the kernels: what has to be the same for the same bits."""
-    return f"{__version__} ({source_digest()})"
+    """Version and build: what has to be the same for the same bits."""
+    return f"{__version__} ({build_digest()})"

@@ -119,6 +119,7 @@ def gather(folder: str | os.PathLike[str], readings: Sequence[Reading] = ()) -> 
         )
     rows: list[dict[str, Any]] = []
     total = 0
+    builds: set[str] = set()
     sources = _planned(campaign) if campaign else _found(place, notes)
     for point, values, path in sources:
         try:
@@ -126,6 +127,7 @@ def gather(folder: str | os.PathLike[str], readings: Sequence[Reading] = ()) -> 
                 new = list(_rows(run, point, values, readings))
                 origin = hashlib.sha256(run.scenario_text.encode()).hexdigest()
                 seed = int(run.attributes["seed"])
+                builds.add(str(run.attributes.get("build")))
             digests = replicate_digests(path)
         except (RecordError, OSError, RuntimeError):
             notes.append(
@@ -137,6 +139,11 @@ def gather(folder: str | os.PathLike[str], readings: Sequence[Reading] = ()) -> 
             total += _number(f"{origin} {seed} {number} {digest}")
     if not rows:
         raise RecordError(f"{place}: no shard is done yet; run the campaign, or look with status.")
+    if len(builds) > 1:
+        notes.append(
+            f"these records were made by {len(builds)} builds of mst_abm, whose random numbers may differ; remove "
+            "the folder shards and run the campaign again for one."
+        )
     rows.sort(key=lambda row: (row["point"], row["replicate"]))
     names = dict.fromkeys(name for row in rows for name in row)
     return Gathered(

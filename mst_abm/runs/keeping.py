@@ -9,12 +9,14 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+import mst_abm
 from mst_abm.engine.kernel import source_digest
 from mst_abm.errors import RecordError
 from mst_abm.records.checkpoint import (
@@ -25,6 +27,7 @@ from mst_abm.records.checkpoint import (
     remove_checkpoints,
     write_checkpoint,
 )
+from mst_abm.runs.batches import batch_of
 from mst_abm.version import __version__
 
 #: Share of a run's time that checkpoints may take: one is put off until the last has been paid for.
@@ -162,7 +165,7 @@ def origin(scenario_text: str, seed: int, replicates: np.ndarray) -> dict[str, A
     """What has to be the same for a run to go on to the same bits."""
     return {
         "version": __version__,
-        "engine": source_digest(),
+        "build": build_digest(),
         "scenario": hashlib.sha256(scenario_text.encode()).hexdigest(),
         "seed": str(seed),
         "first_replicate": int(replicates[0]),
@@ -171,16 +174,18 @@ def origin(scenario_text: str, seed: int, replicates: np.ndarray) -> dict[str, A
     }
 
 
-def batch_of(replicates: np.ndarray) -> dict[str, Any]:
-    """Numbers of replicates as arguments of a simulation."""
-    first, last = int(replicates[0]), int(replicates[-1])
-    gaps = sorted(set(range(first, last + 1)).difference(map(int, replicates)))
-    return {"first_replicate": first, "replicates": last - first + 1, "left_out": gaps}
+@cache
+def build_digest(package: Path = Path(mst_abm.__file__).parent) -> str:
+    """Hash of all sources of the package and of the compiler's versions (16 hex digits)."""
+    digest = hashlib.sha256(source_digest().encode())
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 MEANING = {
     "version": "is of mst_abm {found}, this is {wanted}; go on with that version",
-    "engine": "was written by another build of mst_abm; go on with that build",
+    "build": "was written by another build of mst_abm; go on with that build",
     "scenario": "belongs to another scenario than the record; put the right one beside it",
     "seed": "belongs to seed {found}, the record to {wanted}; put the right one beside it",
     "first_replicate": "begins with replicate {found}, the record with {wanted}; put the right one "

@@ -26,6 +26,7 @@ from mst_abm.meanfield.plan import OUTSIDE, build_plan
 from mst_abm.meanfield.states import Kind
 from mst_abm.model.compile import compile_model
 from mst_abm.model.species import resolve
+from mst_abm.runs.batches import numbers_of
 from mst_abm.runs.courses import Courses
 from mst_abm.runs.initial import build_items
 from mst_abm.runs.timetable import DAY_H, event_yields, multiples, run_edges
@@ -87,8 +88,7 @@ class MeanField:
     ) -> None:
         self.scenario = scenario
         self.seed = scenario.run.seed if seed is None else seed
-        every = np.arange(first_replicate, first_replicate + replicates)
-        self.numbers = every[~np.isin(every, left_out)]
+        self.numbers = numbers_of(first_replicate, replicates, left_out, seed=self.seed)
         self.replicates = len(self.numbers)
         self._is_over = np.zeros(self.replicates, bool)
         self.fineness = fineness

@@ -15,9 +15,10 @@ from mst_abm.records.checkpoint import Checkpoint, remove_checkpoints
 from mst_abm.records.copying import Earlier
 from mst_abm.records.reader import open_run
 from mst_abm.records.writer import RunWriter
+from mst_abm.runs.batches import batch_of
 from mst_abm.runs.follow_up import Samples
 from mst_abm.runs.freezing import thaw, under
-from mst_abm.runs.keeping import COST, Keeper, Signals, batch_of, newest, origin
+from mst_abm.runs.keeping import COST, Keeper, Signals, newest, origin
 from mst_abm.runs.to_file import Progress, Recording, header_of, run_to_file
 from mst_abm.scenario.loading import load_scenario_text
 

@@ -33,6 +33,7 @@ from mst_abm.errors import EngineError, ModelError
 from mst_abm.model.compile import compile_model
 from mst_abm.model.geometry import coordinates
 from mst_abm.model.species import resolve
+from mst_abm.runs.batches import numbers_of
 from mst_abm.runs.courses import Courses
 from mst_abm.runs.fields import SpreadingFields
 from mst_abm.runs.initial import build_items
@@ -96,14 +97,8 @@ class Simulation:
     ) -> None:
         self.scenario = scenario
         self.seed = scenario.run.seed if seed is None else seed
-        if not 0 <= first_replicate <= 2**32 - replicates or not 0 <= self.seed < 2**64:
-            raise ModelError(
-                f"expected replicate numbers below 2^32 and a seed below 2^64, got replicates from "
-                f"{first_replicate} and seed {self.seed}; choose smaller ones."
-            )
-        every = np.arange(first_replicate, first_replicate + replicates)
         #: Number of every replicate.
-        self.numbers = every[~np.isin(every, left_out)]
+        self.numbers = numbers_of(first_replicate, replicates, left_out, seed=self.seed)
         self.replicates = replicates = len(self.numbers)
         self.key = np.uint64(self.seed)
         self.compiled = compile_model(scenario.model, scenario.entering, tile_side(scenario.run))

@@ -29,7 +29,7 @@ from mst_abm.records.checkpoint import remove_checkpoints
 from mst_abm.records.schema import Decided, Endpoint, FieldBlocks, Given, Header, ReactionRow
 from mst_abm.records.writer import RunWriter
 from mst_abm.runs.follow_up import Samples, ends_h, read_endpoints
-from mst_abm.runs.keeping import COST, Keeper, Signals, origin
+from mst_abm.runs.keeping import COST, Keeper, Signals, build_digest, origin
 from mst_abm.runs.needs import refuse_disc
 from mst_abm.runs.timetable import multiples
 
@@ -350,6 +350,7 @@ def header_of(
         attributes={
             "threads": sim.threads,
             "engine": sim.engine,
+            "build": build_digest(),
             "mode": scenario.run.mode if sim.engine == "cells" else sim.engine,
             "stream_rule": STREAM_RULE,
             "snapshot_replicates": snapshot_replicates,
