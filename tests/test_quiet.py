@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from proof import holds, is_caught
 from stopped import differences, random_hours, stopped_run
-from test_react import BUSY
+from test_react import BUSY, WORLD
 from test_reservoirs import body_of, reserve, z_two
 from thresholds import QUIET
 from worlds import column, mixed, rule, seed_of, started, world
@@ -98,6 +98,46 @@ def test_nobody_quiet_changes_no_bit():
         sim.advance(48.0)
         digests.append(sim.digest())
     assert digests[0] == digests[1] != digests[2]
+
+
+#: Each criterion alone, what happens, and the loud hours: the level of a drug falls by half in 2 h, from 1.03 umol/L at hour 26; the
+#: fever by exp(-0.1 t), from 8 to 3 in 9.8 h.
+CRITERIA = {
+    "from": ("from: 30 h", "[]", (0, 30)),
+    "infusion": ("after_infusion: 20 h", "[{at: 24 h, infuse: donor, cd3_per_kg: 5}]", (24, 44)),
+    "infusion decided": (
+        "after_infusion: 20 h",
+        '[{when: {count: "> 0 /L", after: 2 d}, infuse: donor, cd3_per_kg: 5, at_most: 1}]',
+        (48, 68),
+    ),
+    "drug": ("drugs_below: 0.1", "[{at: 24 h, give: drug_a, dose: 10 mg, over: 2 h}]", (24, 34)),
+    "signal": ("drugs_below: 1, below: {fever: 3}", "[]", (0, 10)),
+}
+
+
+@pytest.mark.parametrize("what", CRITERIA)
+def test_a_body_is_loud_as_long_as_its_criterion_says(what: str, monkeypatch):
+    criterion, protocol, (first, last) = CRITERIA[what]
+    if "drugs_below" not in criterion:
+        criterion += ", drugs_below: 1"
+    text = WORLD.partition("protocol:")[0] + f"protocol: {protocol}\n"
+    text = text.replace("levels: {late: {half_life: 12 h, source: test}}", "")
+    text = text.replace("kills: killer, level: late", "kills: killer")
+    text = text.replace(
+        "run: {until: 10 d", f"run: {{until: 4 d, quiet: {{exchange: 12 h, {criterion}}}"
+    )
+    text = text.replace("fever: {unit: pg/mL,", "fever: {unit: pg/mL, initial: 8,")
+    sim = Simulation(load_scenario_text(text, name="world"), seed=seed_of(7))
+    begun: list[float] = []
+    live = Simulation._live
+
+    def watched(self, *stretch):
+        begun.append(float(self.time_h))
+        live(self, *stretch)
+
+    monkeypatch.setattr(Simulation, "_live", watched)
+    sim.advance(96.0)
+    assert begun == sorted({*range(0, 96, 12), *range(first, last, 2), last})
 
 
 @pytest.mark.parametrize(
