@@ -13,6 +13,7 @@ from mst_abm.cli import main
 from mst_abm.errors import RecordError
 from mst_abm.records.reader import open_run
 from mst_abm.records.tables import ROWS, tables_of
+from mst_abm.records.to_vtk import type_names
 from mst_abm.report.export import export
 from mst_abm.runs.to_file import run_to_file
 
@@ -151,7 +152,11 @@ def test_vtk_reads_every_cell_of_every_step(record, run, tmp_path):
         points = vtk_to_numpy(output.GetPoints().GetData())
         shift = cells["patch"][kept] * (10 + 4)
         assert np.array_equal(points[:, 0], (cells["x"][kept] + shift) * np.float32(8))
-        assert np.array_equal(points[:, 2], cells["z"][kept] * np.float32(8))
+        for axis, name in ((1, "y"), (2, "z")):
+            assert np.array_equal(points[:, axis], cells[name][kept] * np.float32(8))
+        types = vtk_to_numpy(output.GetPointData().GetArray("type"))
+        names = type_names(run)
+        assert [names[i] for i in types] == run.species["type"][cells["species"][kept]].tolist()
         for name in ("species", "id", "birth_h", "patch"):
             array = vtk_to_numpy(output.GetPointData().GetArray(name))
             assert np.array_equal(array, cells[name][kept]), name
@@ -185,7 +190,9 @@ def test_anndata_has_a_row_for_every_cell(record, run, tmp_path):
     names = run.species["species"][cells["species"]]
     assert found.obs["species"].astype(str).tolist() == names.tolist()
     on_lattice = cells["compartment"] == 0
-    assert np.array_equal(found.obsm["spatial"][on_lattice, 1], cells["y"][on_lattice] * 8.0)
+    places = np.stack([cells[axis][on_lattice] * 8.0 for axis in "xyz"], axis=1)
+    assert np.array_equal(found.obsm["spatial"][on_lattice], places)
+    assert np.isnan(found.obsm["spatial"][~on_lattice]).all()
     assert found.uns["time_h"] == 12.0 and list(found.uns["type_colors"]) == ["#0072B2"]
 
 
@@ -243,8 +250,14 @@ def test_the_tree_has_the_ancestry_and_times_of_the_record(record, run, tmp_path
         if tree.is_internal(root):
             assert found.node(root).metadata["kind"] == "founder"
             assert found.node(root).time == 12.0  # all founders were there at the start
-    individual = found.individual(found.node(nodes[cells[0]]).individual)
-    assert individual.metadata["type"] == "cell"
+    columns = run.snapshot(-1).columns
+    for i, cell in enumerate(cells):
+        individual = found.individual(found.node(nodes[cell]).individual)
+        assert individual.metadata["type"] == "cell" and individual.metadata["id"] == cell
+        assert individual.metadata["species"] == run.species["species"][columns["species"][i]]
+        if columns["compartment"][i] == 0:
+            place = [columns[axis][i] * 8.0 for axis in "xyz"]
+            assert individual.location.tolist() == place
 
 
 def test_the_tree_says_where_it_does_not_know(tmp_path):
