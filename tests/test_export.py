@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -13,7 +15,6 @@ from mst_abm.cli import main
 from mst_abm.errors import RecordError
 from mst_abm.records.reader import open_run
 from mst_abm.records.tables import ROWS, tables_of
-from mst_abm.records.to_vtk import type_names
 from mst_abm.report.export import export
 from mst_abm.runs.to_file import run_to_file
 
@@ -154,14 +155,24 @@ def test_vtk_reads_every_cell_of_every_step(record, run, tmp_path):
         assert np.array_equal(points[:, 0], (cells["x"][kept] + shift) * np.float32(8))
         for axis, name in ((1, "y"), (2, "z")):
             assert np.array_equal(points[:, axis], cells[name][kept] * np.float32(8))
-        types = vtk_to_numpy(output.GetPointData().GetArray("type"))
-        names = type_names(run)
-        assert [names[i] for i in types] == run.species["type"][cells["species"][kept]].tolist()
         for name in ("species", "id", "birth_h", "patch"):
             array = vtk_to_numpy(output.GetPointData().GetArray(name))
             assert np.array_equal(array, cells[name][kept]), name
         sizes.add(int(kept.sum()))
     assert len(sizes) > 1  # steps differ, so that a reader stuck at one would be noticed
+
+
+def test_types_of_points_are_those_of_the_cells_and_named_in_the_file(tmp_path):
+    options = {"record": {"counts": "1 h", "snapshots": "1 h"}}
+    both = {"box": [{"cells": "prey", "number": 7}, {"cells": "killer", "number": 5}]}
+    scenario = world([rule("die", "prey", 0.1)], {"box": lattice(6, 6, 6)}, both, types=plain("prey", "killer"), until=1.0, run_options=options)  # fmt: skip
+    run_to_file(scenario, tmp_path / "run.h5")
+    (path,) = export(tmp_path / "run.h5", "vtkhdf")
+    with h5py.File(path) as file, open_run(tmp_path / "run.h5") as run:
+        names = json.loads(file.attrs["types"])
+        found = [names[str(i)] for i in file["VTKHDF/PointData/type"][:12]]
+        assert found == run.species["type"][run.snapshot(0).columns["species"]].tolist()
+        assert sorted(found) == 5 * ["killer"] + 7 * ["prey"]
 
 
 def test_a_record_without_a_lattice_or_snapshots_is_told(tmp_path):

@@ -295,6 +295,10 @@ def test_lost_after_four_weeks_on_end():
     assert np.isnan(lost_day(course([0.06] * 28))[0])
     assert lost_day(course([0.06] * 29))[0] == 58
     assert np.isnan(lost_day(course([0.06] * 20 + [0.01] + [0.06] * 20))[0])
+    # blasts from the first day on count from two weeks after chemotherapy, which ends on day 7
+    never_gone = course([0.06] * 30)
+    never_gone.series["marrow_blasts"][:] = 0.06
+    assert lost_day(never_gone)[0] == 7 + 14 - 1 + 29
 
 
 def test_as_many_blasts_as_at_the_start_are_a_relapse_only_of_who_was_ill():
