@@ -14,6 +14,7 @@ from thresholds import QUIET
 from worlds import column, mixed, rule, seed_of, started, world
 
 from mst_abm.clinic.course import Course
+from mst_abm.clinic.draws import uniforms
 from mst_abm.clinic.response import lost_day, relapse_day
 from mst_abm.errors import ScenarioError
 from mst_abm.records.reader import open_run
@@ -245,6 +246,10 @@ def test_a_run_ends_with_its_patients(tmp_path: Path):
     for name in whole.keys() - OF_THE_DEAD:
         assert np.array_equal(short[name], whole[name], equal_nan=True), name
     assert (short["loss_hazard"] < whole["loss_hazard"]).all()
+    # counted to the last day alive, on the next of which, at 0.02 a day, it would be more than the patient bears
+    bearable = -np.log1p(-uniforms(1, np.arange(5), "loss"))
+    left = bearable - short["loss_hazard"]
+    assert ((left > 0.0) & (left <= 0.02 + 1e-9)).all()
 
 
 @pytest.mark.parametrize("stop", ["at death", "at relapse"])
