@@ -95,6 +95,10 @@ def test_where_nothing_happened_survival_is_not_certain():
     alive = {"os_time": np.full(8, 60.0), "os_event": np.zeros(8)}
     row = next(row for row in summaries("a", alive, []) if row.statistic == "survival at day 60")
     assert (row.value, row.low) == (1.0, pytest.approx(share_interval(8, 8)[0]))
+    # three lost sight of before tell nothing of that day
+    alive["os_time"][:3] = 20.0
+    row = next(row for row in summaries("a", alive, []) if row.statistic == "survival at day 60")
+    assert (row.value, row.low) == (1.0, pytest.approx(share_interval(5, 5)[0]))
 
 
 @pytest.mark.parametrize(
@@ -153,6 +157,13 @@ def test_who_is_never_reached_counts_as_reached_at_the_end_and_arms_may_be_of_di
     share, days = {row.measure: row for row in rows}.values()
     assert (share.value, share.n, share.of) == (0.5, 2, 2)
     assert days.value == pytest.approx(-16.0)
+
+
+def test_what_comes_after_the_end_counts_as_the_end_in_the_unit_of_the_endpoint():
+    late = {"x": np.array([70.0, 10.0])}, {"x": np.array([NEVER, 40.0])}
+    for unit, expected in (("d", -15.0), ("h", ((70.0 - 60 * 24) + (10.0 - 40.0)) / 2)):
+        _, mean = differences(("a", "b"), late, [Endpoint("x", unit)], 60.0)
+        assert (mean.value, mean.unit) == (pytest.approx(expected), unit)
 
 
 # ------------------------------------------------------------------ what an interval needs

@@ -25,6 +25,11 @@ MOST = 12
 DAY = 24.0
 RED_MARROW = 1.14e6  # mm^3
 BLOOD = 5.0  # L
+#: Fitted numbers that the table shows as what they come to in a course or a patient: (in the file, in the table).
+IN_OTHER_UNITS = {
+    "marrow: rules.mitoxantrone kills stem-like cells.rate": (0.03, 0.1),
+    "marrow: states.aml_at_diagnosis.initial.lymphoid.4.density": (117, 3e-4),
+}
 
 
 @cache
@@ -100,6 +105,110 @@ def test_one_number_too_many_or_not_listed_is_noticed():
     at(marked, "rules.blasts die")["class"] = "calibrated"
     wrong = complaints(names, found | {"marrow": marked})
     assert wrong == ["marrow: rules.blasts die is calibrated and not listed"]
+
+
+def test_no_file_is_hidden_behind_another_of_its_name():
+    assert len(documents()) == len(FILES)
+
+
+def test_values_of_the_table_are_those_of_the_files():
+    text = LIST.read_text(encoding="utf-8")
+    row = r"^\| \d+ \| `([^`]+)` \|.*\| ([^|]+) \| [^|]+ \|$"
+    rows, names = dict(re.findall(row, text, re.MULTILINE)), listed(text)
+    assert list(rows) == names
+    for name in names:
+        stem, _, path = name.partition(": ")
+        written = float(str(at(documents()[stem], path)).split()[0])
+        shown = float(rows[name].removeprefix("10^").split()[0])
+        if name in IN_OTHER_UNITS:
+            assert (written, shown) == IN_OTHER_UNITS[name], name
+        else:
+            assert shown / (100 if "%" in rows[name] else 1) == written, name
+
+
+#: Numbers that a scenario or an arm puts in place of the model's carry no class, so they are listed here: those that say how a body is
+#: sampled or treated (`SAMPLING`), and others.
+SAMPLING = (
+    "compartments.",
+    "run.",
+    "patient.",
+    "donor.",
+    "observables.",
+    "switches.",
+    "protocol",
+    "start",
+)
+OVERRIDDEN = {
+    # visitors of a marrow that is left out go elsewhere; bystanders stay
+    "lymphocyte_transfusion: rules.bystanders leave the blood.rate",
+    "lymphocyte_transfusion: rules.bystanders leave lymphoid tissue.rate",
+    "lymphocyte_transfusion: rules.bystanders leave other tissue.rate",
+    "lymphocyte_transfusion: rules.resting T cells leave the blood.outcomes",
+    "lymphocyte_transfusion: rules.NK cells leave the blood.outcomes",
+    "lymphocyte_transfusion: rules.effectors leave the blood.outcomes",
+    # irradiated cells do not divide
+    *(
+        f"one_population: rules.donor {cells} divide {how}.rate"
+        for cells, how in product(("CD8", "CD4"), ("as programmed", "with help"))
+    ),
+    # computed again below
+    *(
+        f"{stem}: signals.gvhd_exposure.yields.{i}.rate"
+        for stem in ("donor_lymphocytes", "sibling_transplant")
+        for i in (0, 1)
+    ),
+    "donor_lymphocytes: signals.cytokine_index.yields.0.relative_to",
+    # grafts of a sibling rest in lymphoid tissue from the start
+    "sibling_transplant: grafts.peripheral_blood.0.into",
+    "sibling_transplant: grafts.peripheral_blood.2.into",
+    # an assumption of a disease without targets; a dish in which nobody leaves
+    "mst_mds: signals.blast_load.yields.0.relative_to",
+    "killer_dish: rules.effectors leave the marrow.rate",
+    "killer_dish: rules.effectors contract.rate",
+}
+
+
+def overridden(found: dict[str, Any]) -> set[str]:
+    """Numbers of models that files put others in place of, by file and address."""
+
+    def look(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key in ("override", "set") and isinstance(value, dict):
+                    yield from value
+                else:
+                    yield from look(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from look(value)
+
+    return {
+        f"{stem}: {path}"
+        for stem, doc in found.items()
+        for path in look(doc)
+        if not path.startswith(SAMPLING)
+    }
+
+
+def test_no_fitted_number_hides_in_a_scenario_or_an_arm():
+    """A number that takes the place of another has no class: a new one fails until it is looked at and listed."""
+    found = documents()
+    assert overridden(found) == OVERRIDDEN
+    # negative control
+    other = copy.deepcopy(found["haplo_transplant"])
+    other["override"] = {"rules.effectors leave the blood.rate": "20 /day"}
+    hidden = overridden(found | {"haplo_transplant": other}) - OVERRIDDEN
+    assert hidden == {"haplo_transplant: rules.effectors leave the blood.rate"}
+
+
+def test_fewer_macrophages_make_as_much_cytokine():
+    """Donor lymphocytes meet a thousandth of the macrophages, each of which counts as a thousand."""
+    found = documents()
+    thinned = found["donor_lymphocytes"]
+    usual = Numbers(found["marrow"]).number("signals.cytokine_index.yields.0.relative_to")
+    written = thinned["override"]["signals.cytokine_index.yields.0.relative_to"]
+    share = thinned["start"]["times"]["macrophage"]
+    assert float(written.split()[0]) == pytest.approx(share * usual)
 
 
 # ------------------------------------------------------------------ what follows from other numbers

@@ -74,6 +74,23 @@ def test_texts_are_drawn_by_their_weights_and_make_up_lists(files):
     assert set(hla) == {"patient.hla", "donor.hla"}
 
 
+@pytest.mark.parametrize(
+    ("law", "share", "value"),
+    [
+        (Distribution("uniform", low=1, high=5), 0.25, 2.0),
+        (Distribution("loguniform", low=1, high=16), 0.25, 2.0),
+        (Distribution("normal", mean=3, sd=2), 0.97724987, 7.0),
+        (Distribution("lognormal", median=3, sd_log=0.5), 0.15865525, 3 * np.exp(-0.5)),
+        # of the upper half the median is the upper quartile
+        (Distribution("normal", mean=3, sd=2, low=3), 0.5, 3 + 2 * 0.67448975),
+        (Distribution("lognormal", median=3, sd_log=1, high=3), 0.5, 3 * np.exp(-0.67448975)),
+        (Distribution("choice", values=(7, 8, 9), weights=(1, 2, 1)), 0.3, 8),
+    ],
+)
+def test_a_share_of_patients_lies_below_its_value(law, share, value):
+    assert law.quantile(share) == pytest.approx(value)
+
+
 def test_who_follows_nobody_keeps_his_draw():
     parts = tuple(Parameter(name, Distribution("lognormal", sd_log=0.5)) for name in "abc")
     free, tied = Cohort(parts), Cohort(parts, (("a", "c", 0.9),))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -151,12 +153,26 @@ def test_vtk_reads_every_cell_of_every_step(record, run, tmp_path):
         points = vtk_to_numpy(output.GetPoints().GetData())
         shift = cells["patch"][kept] * (10 + 4)
         assert np.array_equal(points[:, 0], (cells["x"][kept] + shift) * np.float32(8))
-        assert np.array_equal(points[:, 2], cells["z"][kept] * np.float32(8))
+        for axis, name in ((1, "y"), (2, "z")):
+            assert np.array_equal(points[:, axis], cells[name][kept] * np.float32(8))
         for name in ("species", "id", "birth_h", "patch"):
             array = vtk_to_numpy(output.GetPointData().GetArray(name))
             assert np.array_equal(array, cells[name][kept]), name
         sizes.add(int(kept.sum()))
     assert len(sizes) > 1  # steps differ, so that a reader stuck at one would be noticed
+
+
+def test_types_of_points_are_those_of_the_cells_and_named_in_the_file(tmp_path):
+    options = {"record": {"counts": "1 h", "snapshots": "1 h"}}
+    both = {"box": [{"cells": "prey", "number": 7}, {"cells": "killer", "number": 5}]}
+    scenario = world([rule("die", "prey", 0.1)], {"box": lattice(6, 6, 6)}, both, types=plain("prey", "killer"), until=1.0, run_options=options)  # fmt: skip
+    run_to_file(scenario, tmp_path / "run.h5")
+    (path,) = export(tmp_path / "run.h5", "vtkhdf")
+    with h5py.File(path) as file, open_run(tmp_path / "run.h5") as run:
+        names = json.loads(file.attrs["types"])
+        found = [names[str(i)] for i in file["VTKHDF/PointData/type"][:12]]
+        assert found == run.species["type"][run.snapshot(0).columns["species"]].tolist()
+        assert sorted(found) == 5 * ["killer"] + 7 * ["prey"]
 
 
 def test_a_record_without_a_lattice_or_snapshots_is_told(tmp_path):
@@ -185,7 +201,9 @@ def test_anndata_has_a_row_for_every_cell(record, run, tmp_path):
     names = run.species["species"][cells["species"]]
     assert found.obs["species"].astype(str).tolist() == names.tolist()
     on_lattice = cells["compartment"] == 0
-    assert np.array_equal(found.obsm["spatial"][on_lattice, 1], cells["y"][on_lattice] * 8.0)
+    places = np.stack([cells[axis][on_lattice] * 8.0 for axis in "xyz"], axis=1)
+    assert np.array_equal(found.obsm["spatial"][on_lattice], places)
+    assert np.isnan(found.obsm["spatial"][~on_lattice]).all()
     assert found.uns["time_h"] == 12.0 and list(found.uns["type_colors"]) == ["#0072B2"]
 
 
@@ -243,8 +261,14 @@ def test_the_tree_has_the_ancestry_and_times_of_the_record(record, run, tmp_path
         if tree.is_internal(root):
             assert found.node(root).metadata["kind"] == "founder"
             assert found.node(root).time == 12.0  # all founders were there at the start
-    individual = found.individual(found.node(nodes[cells[0]]).individual)
-    assert individual.metadata["type"] == "cell"
+    columns = run.snapshot(-1).columns
+    for i, cell in enumerate(cells):
+        individual = found.individual(found.node(nodes[cell]).individual)
+        assert individual.metadata["type"] == "cell" and individual.metadata["id"] == cell
+        assert individual.metadata["species"] == run.species["species"][columns["species"][i]]
+        if columns["compartment"][i] == 0:
+            place = [columns[axis][i] * 8.0 for axis in "xyz"]
+            assert individual.location.tolist() == place
 
 
 def test_the_tree_says_where_it_does_not_know(tmp_path):

@@ -365,8 +365,8 @@ def test_a_trial_goes_through_and_files_of_the_two_engines_do_not_mix(tmp_path):
 # what dies out
 
 
-def treated(first: float) -> Any:
-    """Cells that fall for ten days while a drug is there and grow afterwards."""
+def treated(first: float, kinds: str = "a") -> Any:
+    """Cells of each kind that fall for ten days while a drug is there and grow afterwards."""
     drug = {
         "molar_mass": "250 g/mol",
         "clearance": "10 L/h",
@@ -375,13 +375,16 @@ def treated(first: float) -> Any:
         "source": "test",
     }
     law = {"step": {"at": "0.1 umol/L", "below": 0, "above": 1}}
-    rules = [
-        rule("divide", "a -> a + a", 0.04),
-        rule("die", "a", 0.02),
-        rule("die", "a", 0.08, modifiers=[{"signal": "level", "shape": law}]),
-    ]
+    rules = []
+    for a in kinds:
+        rules += [
+            rule("divide", f"{a} -> {a} + {a}", 0.04),
+            rule("die", a, 0.02),
+            rule("die", a, 0.08, modifiers=[{"signal": "level", "shape": law}]),
+        ]
+    types: dict[str, Any] = {a: {} for a in kinds}
     return world(
-        rules, {"dish": mixed()}, {"dish": {"a": first}}, types={"a": {}}, until=480.0, exchange=0.5,
+        rules, {"dish": mixed()}, {"dish": dict.fromkeys(kinds, first)}, types=types, until=480.0, exchange=0.5,
         record=24.0, drugs={"x": drug}, signals={"level": {"concentration_of": "x", "source": "test"}},
         protocol=[{"at": "0 h", "give": "x", "dose": "100 mg/day", "for": "10 d"}],
     )  # fmt: skip
@@ -421,3 +424,64 @@ def test_a_large_class_never_dies_out_and_replicates_stay_alike():
     sim = MeanField(treated(4.0e9), replicates=3)
     sim.advance(480.0)
     assert np.ptp(sim.counts["dish"][:, 1]) == 0.0 and not sim.classes.draws.any()
+
+
+def in_two_samples(birth: float, death: float) -> MeanField:
+    """Cells that divide and die at the same rates in two compartments, of which a tenth and a hundredth is followed."""
+    rules = [
+        rule("divide", "a -> a + a", birth), rule("die", "a", death),
+        rule("leave", "a -> blood", 0.5, on="dish"), rule("leave", "a -> dish", 0.3, on="blood"),
+    ]  # fmt: skip
+    spaces = {"dish": {**mixed(), "share": 0.1}, "blood": {**mixed(), "share": 0.01}}
+    start = {"dish": {"a": 3000}, "blood": {"a": 200}}
+    sim = MeanField(world(rules, spaces, start, types={"a": {}}, until=2.0))
+    sim.advance(1.0)
+    return sim
+
+
+def looked_at(sim: MeanField, cells: list[float], u: float = 0.9) -> tuple[list[float], list[Any]]:
+    """What is left of so many cells of the body on one day after another, and which numbers were drawn for it."""
+    classes, asked, left = sim.classes, [], []
+
+    def uniform(*draw: int) -> float:
+        asked.append(draw)
+        return u
+
+    for day, number in enumerate(cells):
+        y = sim.y[0] * number / classes.numbers(sim.y[0])[0]
+        classes.look(0, 24.0 * day, y, sim._effort.hazard, uniform)
+        left.append(float(classes.numbers(y)[0]))
+    return left, asked
+
+
+def test_a_class_is_counted_in_the_body_and_drawn_for_anew_each_time_it_falls():
+    sim = in_two_samples(0.04, 0.02)
+    grown = 50_000 * math.exp(0.02)
+    assert sim.classes.numbers(sim.y[0]) == pytest.approx([grown], rel=CLOSE)
+    # 5 cells of which each founds a lineage with 1 - death / birth: of a Poisson number of 2.5 the quantile of 0.9 is 5, of 2 cells each
+    left, asked = looked_at(sim, [2e4, 5.0, 5.0, 2e4, 5.0])
+    assert left == pytest.approx([2e4, 10.0, 5.0, 2e4, 10.0], rel=1e-6)
+    assert asked == [(0, 0), (0, 1)]
+    assert looked_at(in_two_samples(0.04, 0.02), [2e4, 5.0], u=0.05)[0][1] == 0.0
+
+
+def test_a_class_that_falls_goes_on_as_a_mean_down_to_a_thousandth_of_a_cell():
+    left, asked = looked_at(in_two_samples(0.02, 0.04), [2e4, 5.0, 2e-3, 5e-4])
+    assert left == pytest.approx([2e4, 5.0, 2e-3, 0.0]) and not asked
+
+
+def test_classes_replicates_and_seeds_die_out_by_themselves():
+    """Two like classes in one body share no number; a replicate has the same alone, another seed has others."""
+    scenario = treated(3.0e6, "ac")
+
+    def numbers(n: int, **options: int) -> np.ndarray:
+        sim = MeanField(scenario, replicates=n, **options)
+        sim.advance(480.0)
+        return sim.counts["dish"][:, 1:]
+
+    n = 60
+    found = numbers(n)
+    one, other = found.T
+    assert 0 < (one > 0).sum() < n and (one > 0).tolist() != (other > 0).tolist()
+    assert np.array_equal(numbers(1, first_replicate=7)[0], found[7])
+    assert not np.array_equal(numbers(n, seed=2), found)

@@ -24,7 +24,7 @@ from mst_abm.runs.to_file import run_to_file
 
 pytest.importorskip("jinja2")
 pytest.importorskip("plotly")
-from mst_abm.report.page import Page, render
+from mst_abm.report.page import Figure, Fold, Link, Page, Section, Table, render
 from mst_abm.report.story import report_run
 
 EVIL = "<script>document.title='taken'</script> & \"$x$\" <img src=x onerror=\"document.title='taken'\">"
@@ -101,6 +101,20 @@ def test_names_of_people_are_text_and_nothing_else(evil_page):
     assert not [a for _, a in page.found if "onerror" in a]
     assert not [a for a in page.of("img") if a["src"] == "x"]
     assert EVIL not in evil_page.read_text(encoding="utf-8")
+
+
+def test_every_place_of_a_page_takes_a_text_as_it_is():
+    """Cell, header, caption, fact, summary, link and picture: a browser would show the text and nothing else."""
+    table = Table(EVIL, (EVIL, EVIL), [(EVIL, EVIL)], (1,))
+    figure = Figure(EVIL, EVIL, "data:image/png;base64,", "panel", {"lines": [], "label": EVIL})
+    folds, links = [Fold(EVIL, EVIL, [table])], [Link(EVIL, EVIL)]
+    section = Section(EVIL, [EVIL], [table], [figure], folds, links)
+    text = render(Page(EVIL, EVIL, [(EVIL, EVIL)], [section]))
+    page = Elements(text)
+    # its own data, its library and its script
+    assert page.open == [] and len(page.of("script")) == 3 and len(page.of("img")) == 1
+    assert not [a for _, a in page.found if "onerror" in a]
+    assert EVIL not in text
 
 
 def test_the_same_record_gives_the_same_page(evil_page, tmp_path):

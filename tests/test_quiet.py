@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from proof import holds, is_caught
 from stopped import differences, random_hours, stopped_run
-from test_react import BUSY
+from test_react import BUSY, WORLD
 from test_reservoirs import body_of, reserve, z_two
 from thresholds import QUIET
 from worlds import column, mixed, rule, seed_of, started, world
 
 from mst_abm.clinic.course import Course
+from mst_abm.clinic.draws import uniforms
 from mst_abm.clinic.response import lost_day, relapse_day
 from mst_abm.errors import ScenarioError
 from mst_abm.records.reader import open_run
@@ -98,6 +99,46 @@ def test_nobody_quiet_changes_no_bit():
         sim.advance(48.0)
         digests.append(sim.digest())
     assert digests[0] == digests[1] != digests[2]
+
+
+#: Each criterion alone, what happens, and the loud hours: the level of a drug falls by half in 2 h, from 1.03 umol/L at hour 26; the
+#: fever by exp(-0.1 t), from 8 to 3 in 9.8 h.
+CRITERIA = {
+    "from": ("from: 30 h", "[]", (0, 30)),
+    "infusion": ("after_infusion: 20 h", "[{at: 24 h, infuse: donor, cd3_per_kg: 5}]", (24, 44)),
+    "infusion decided": (
+        "after_infusion: 20 h",
+        '[{when: {count: "> 0 /L", after: 2 d}, infuse: donor, cd3_per_kg: 5, at_most: 1}]',
+        (48, 68),
+    ),
+    "drug": ("drugs_below: 0.1", "[{at: 24 h, give: drug_a, dose: 10 mg, over: 2 h}]", (24, 34)),
+    "signal": ("drugs_below: 1, below: {fever: 3}", "[]", (0, 10)),
+}
+
+
+@pytest.mark.parametrize("what", CRITERIA)
+def test_a_body_is_loud_as_long_as_its_criterion_says(what: str, monkeypatch):
+    criterion, protocol, (first, last) = CRITERIA[what]
+    if "drugs_below" not in criterion:
+        criterion += ", drugs_below: 1"
+    text = WORLD.partition("protocol:")[0] + f"protocol: {protocol}\n"
+    text = text.replace("levels: {late: {half_life: 12 h, source: test}}", "")
+    text = text.replace("kills: killer, level: late", "kills: killer")
+    text = text.replace(
+        "run: {until: 10 d", f"run: {{until: 4 d, quiet: {{exchange: 12 h, {criterion}}}"
+    )
+    text = text.replace("fever: {unit: pg/mL,", "fever: {unit: pg/mL, initial: 8,")
+    sim = Simulation(load_scenario_text(text, name="world"), seed=seed_of(7))
+    begun: list[float] = []
+    live = Simulation._live
+
+    def watched(self, *stretch):
+        begun.append(float(self.time_h))
+        live(self, *stretch)
+
+    monkeypatch.setattr(Simulation, "_live", watched)
+    sim.advance(96.0)
+    assert begun == sorted({*range(0, 96, 12), *range(first, last, 2), last})
 
 
 @pytest.mark.parametrize(
@@ -205,6 +246,10 @@ def test_a_run_ends_with_its_patients(tmp_path: Path):
     for name in whole.keys() - OF_THE_DEAD:
         assert np.array_equal(short[name], whole[name], equal_nan=True), name
     assert (short["loss_hazard"] < whole["loss_hazard"]).all()
+    # counted to the last day alive, on the next of which, at 0.02 a day, it would be more than the patient bears
+    bearable = -np.log1p(-uniforms(1, np.arange(5), "loss"))
+    left = bearable - short["loss_hazard"]
+    assert ((left > 0.0) & (left <= 0.02 + 1e-9)).all()
 
 
 @pytest.mark.parametrize("stop", ["at death", "at relapse"])
@@ -255,6 +300,10 @@ def test_lost_after_four_weeks_on_end():
     assert np.isnan(lost_day(course([0.06] * 28))[0])
     assert lost_day(course([0.06] * 29))[0] == 58
     assert np.isnan(lost_day(course([0.06] * 20 + [0.01] + [0.06] * 20))[0])
+    # blasts from the first day on count from two weeks after chemotherapy, which ends on day 7
+    never_gone = course([0.06] * 30)
+    never_gone.series["marrow_blasts"][:] = 0.06
+    assert lost_day(never_gone)[0] == 7 + 14 - 1 + 29
 
 
 def test_as_many_blasts_as_at_the_start_are_a_relapse_only_of_who_was_ill():

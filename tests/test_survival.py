@@ -71,6 +71,19 @@ def test_variance_of_a_survival_is_greenwoods(freireich):
     assert share_at(freireich[0], 10).variance ** 0.5 == pytest.approx(0.0963, abs=1e-4)
 
 
+def test_bounds_of_a_survival_are_those_of_the_complementary_logarithm(freireich):
+    """S^exp(+-1.96 w), w = standard error / (S |log S|); of what is reached before, the same of one minus the share."""
+    found = freireich[0]
+    estimate, curve = share_at(found, 10), survival_curve(found)
+    s = estimate.value
+    w = estimate.variance**0.5 / (s * abs(np.log(s)))
+    at_ten = np.searchsorted(curve.days, 10.0)
+    bounds = [curve.low[at_ten], curve.share[at_ten], curve.high[at_ten]]
+    assert bounds == pytest.approx([s ** np.exp(1.96 * w), s, s ** np.exp(-1.96 * w)], abs=1e-4)
+    curve = incidence_curve(course(np.arange(1, 31), np.tile([1, 2, 0], 10), "relapse"))
+    assert (curve.low[1:] < curve.share[1:]).all() and (curve.share[1:] < curve.high[1:]).all()
+
+
 # ------------------------------------------------------------------ closed forms
 
 

@@ -15,7 +15,14 @@ from thresholds import SWEEP
 
 from mst_abm.cli import main
 from mst_abm.clinic import designs
-from mst_abm.clinic.designs import Index, contrasts, indices, subsets, unit_points
+from mst_abm.clinic.designs import (
+    Index,
+    contrasts,
+    differences_from_first,
+    indices,
+    subsets,
+    unit_points,
+)
 from mst_abm.errors import MissingPackageError, ScenarioError
 from mst_abm.report.sweep import sweep_text, write_sweep
 from mst_abm.runs.campaign import seed_of
@@ -132,6 +139,15 @@ def test_contrasts_of_mechanisms_that_are_known() -> None:
     pairs = {i.of: i.value for i in found if i.index == "pair"}
     assert pairs == {"x, y": -5, "x, z": 0, "y, z": 0}
     assert all((i.low, i.high, i.n) == (i.value, i.value, 3) for i in found)
+
+
+def test_points_are_what_they_are_less_the_first_in_the_same_patients() -> None:
+    of_patient = np.array([0.0, 10.0, 20.0, np.nan])
+    found = differences_from_first("xyz", np.array([1.0, 4.0, -1.0])[:, None] + of_patient)
+    assert [(i.of, i.value, i.low, i.high, i.n) for i in found] == [
+        ("y", 3.0, 3.0, 3.0, 3),
+        ("z", -2.0, -2.0, -2.0, 3),
+    ]
 
 
 # ------------------------------------------------------------------ through the whole machinery
