@@ -101,8 +101,8 @@ def _present(run: Run, compartment: str, axes: list[str]) -> list[Group]:
 
 
 def _word(axis: str, value: str) -> str:
-    """What a value is called: of yes and no the axis says more than the value."""
-    return {"yes": axis, "no": ""}.get(value, value)
+    """What a value is called: of yes, no and none the axis says more than the value."""
+    return {"yes": axis, "no": "", "none": f"no {axis}"}.get(value, value)
 
 
 def _merged(groups: list[Group], axes: list[str], kept: list[str]) -> list[Group]:
