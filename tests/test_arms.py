@@ -15,12 +15,10 @@ from mst_abm.clinic.arms import (
     Endpoint,
     Summary,
     differences,
-    mean_interval,
-    median_interval,
     saved_by_pairs,
-    share_interval,
     summaries,
 )
+from mst_abm.clinic.intervals import mean_interval, median_interval, share_interval
 from mst_abm.clinic.precision import need_of, need_of_difference, patch_for, share_by_chance
 from mst_abm.errors import MissingPackageError, RecordError
 from mst_abm.records.arms import ArmRecords

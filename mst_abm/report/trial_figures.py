@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mst_abm.clinic.arms import mean_interval
+from mst_abm.clinic.intervals import mean_interval
 from mst_abm.clinic.survival import (
     CENSORED,
     HAPPENED,
