@@ -72,7 +72,8 @@ class Summary:
 class Difference:
     """Arm minus control in the mean of a measure, with its 95 % interval over ``n`` of ``of`` pairs of one patient.
 
-    ``saved``: variance of the difference between as many different patients, over that in pairs.
+    ``saved``: variance of the difference between as many different patients, over that in pairs; not a number where pairs
+    cannot tell.
     """
 
     arm: str
@@ -118,6 +119,9 @@ def differences(
             continue
         values = [c[endpoint.name] for c in columns]
         of = min(map(len, values))
+        reached = [~np.isnan(v[:of]) for v in values]
+        # where it came in both arms or in neither, pairs do not tell how often it comes in one alone, on which all hangs
+        is_open = endpoint.is_reached and not np.all(reached) and np.array_equal(*reached)
         for measure, unit in measures(endpoint):
             one, other = (measured(v[:of], endpoint, measure, until_d) for v in values)
             known = np.isfinite(one) & np.isfinite(other)
@@ -125,8 +129,9 @@ def differences(
             apart = one - other
             low, high = mean_interval(apart)
             mean = float(apart.mean()) if len(apart) else np.nan
+            saved = np.nan if is_open else saved_by_pairs(one, other)
             found.append(
-                Difference(*arms, endpoint.name, measure, mean, low, high, saved_by_pairs(one, other), len(apart), of, unit)
+                Difference(*arms, endpoint.name, measure, mean, low, high, saved, len(apart), of, unit)
             )  # fmt: skip
     return found
 

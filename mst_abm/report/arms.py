@@ -135,6 +135,7 @@ def findings_text(trial: Trial, found: Findings) -> str:
     texts = [_summary_text(found.summaries, shown, list(names))]
     if found.contrasts:
         texts.append(_contrast_text(found.contrasts))
+    if found.differences:
         texts.append(_difference_text(found.differences, list(names)))
     return "\n".join(texts)
 
@@ -321,7 +322,7 @@ def _difference_text(rows: Sequence[Difference], names: Sequence[str]) -> str:
     for row in rows:
         if row.endpoint in names:
             value = f"{_number(row.value, row.unit)} ({_number(row.low, row.unit)} to {_number(row.high, row.unit)})"
-            saved = "-" if math.isnan(row.saved) else f"{row.saved:.2g} times"
+            saved = f"{_count(row.saved)} times" if math.isfinite(row.saved) else "-"
             pairs = f"{row.n} of {row.of}"
             table.append(
                 (f"{row.arm} - {row.control}", row.endpoint, row.measure, pairs, value, saved)
