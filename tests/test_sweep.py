@@ -22,6 +22,7 @@ from mst_abm.runs.campaign import seed_of
 from mst_abm.runs.sweep import plan_sweep
 from mst_abm.scenario import load_scenario
 from mst_abm.scenario.sweep import load_sweep
+from mst_abm.scenario.trial import load_trial
 
 STUDIES = sorted((Path(__file__).parent.parent / "configs" / "studies").glob("*.yaml"))
 COHORT = """
@@ -132,6 +133,23 @@ def test_contrasts_of_mechanisms_that_are_known() -> None:
     pairs = {i.of: i.value for i in found if i.index == "pair"}
     assert pairs == {"x, y": -5, "x, z": 0, "y, z": 0}
     assert all((i.low, i.high, i.n) == (i.value, i.value, 3) for i in found)
+
+
+def test_a_sweep_is_no_scenario_and_no_trial_nor_the_other_way_round(tmp_path: Path) -> None:
+    sweep = sweep_file(tmp_path, f"{GRID}{READINGS}")
+    trial = tmp_path / "trial.yaml"
+    trial.write_text("arms: {one: {scenario: line.yaml}}\n", encoding="utf-8")
+    scenario = tmp_path / "line.yaml"
+    load_scenario(scenario), load_trial(trial), load_sweep(sweep)
+    for load, file, command in (
+        (load_scenario, sweep, "sweep"),
+        (load_trial, sweep, "sweep"),
+        (load_sweep, scenario, "run"),
+        (load_sweep, trial, "trial"),
+    ):
+        with pytest.raises(ScenarioError, match=f"use mst-abm {command}$") as error:
+            load(file)
+        assert len(str(error.value).splitlines()) == 1
 
 
 # ------------------------------------------------------------------ through the whole machinery
