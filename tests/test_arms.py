@@ -15,17 +15,18 @@ from mst_abm.clinic.arms import (
     Endpoint,
     Summary,
     differences,
-    mean_interval,
-    median_interval,
     saved_by_pairs,
-    share_interval,
     summaries,
 )
+from mst_abm.clinic.cohort import Cohort
+from mst_abm.clinic.intervals import mean_interval, median_interval, share_interval
 from mst_abm.clinic.precision import need_of, need_of_difference, patch_for, share_by_chance
 from mst_abm.errors import MissingPackageError, RecordError
 from mst_abm.records.arms import ArmRecords
 from mst_abm.records.places import is_ours
+from mst_abm.report.arms import Findings, findings_text
 from mst_abm.report.trial_figures import ArmToDraw, draw_trial
+from mst_abm.scenario.trial import Trial
 
 pytest.importorskip("lifelines", reason="needs the extra statistics")
 NEVER = np.nan
@@ -164,6 +165,32 @@ def test_what_comes_after_the_end_counts_as_the_end_in_the_unit_of_the_endpoint(
     for unit, expected in (("d", -15.0), ("h", ((70.0 - 60 * 24) + (10.0 - 40.0)) / 2)):
         _, mean = differences(("a", "b"), late, [Endpoint("x", unit)], 60.0)
         assert (mean.value, mean.unit) == (pytest.approx(expected), unit)
+
+
+def test_pairs_that_never_differ_in_whether_it_came_do_not_say_what_they_save():
+    trial = Trial("t", Cohort(()), 4, (), (), ())
+
+    def saved(one, other):
+        arms = {"relapse": np.array(one)}, {"relapse": np.array(other)}
+        rows = differences(("a", "b"), arms, [Endpoint("relapse", "d")], 850.0)
+        return {row.measure: row.saved for row in rows}, findings_text(
+            trial, Findings([], rows, [], [])
+        )
+
+    # days 20 to 30 beside 850: some thousand times, all of it in who never relapses
+    found, text = saved([20.0, NEVER, 30.0, NEVER], [21.0, NEVER, 28.0, NEVER])
+    assert all(map(math.isnan, found.values()))
+    assert "times" not in text
+    assert "inf" not in text
+    # negative control: one pair that differs; and where it came to all
+    found, text = saved([20.0, NEVER, 30.0, NEVER], [21.0, 40.0, 28.0, NEVER])
+    assert all(1.0 < value < 10.0 for value in found.values())
+    assert text.count(" times ") == 2
+    found, _ = saved([20.0, 40.0, 30.0], [21.0, 44.0, 28.0])
+    assert math.isnan(found["share reached"])
+    assert found["mean, by the end at most"] == pytest.approx(
+        saved_by_pairs(np.array([20.0, 40, 30]), np.array([21.0, 44, 28]))
+    )
 
 
 # ------------------------------------------------------------------ what an interval needs

@@ -16,9 +16,9 @@ from fake_simulation import FakeSimulation, make_scenario
 from worlds import lattice, plain, rule, world
 
 from mst_abm.cli import main
+from mst_abm.clinic.intervals import median_of, share_of
 from mst_abm.errors import MissingPackageError
 from mst_abm.records.reader import open_run
-from mst_abm.report.intervals import median_of, share_of
 from mst_abm.report.panels import panels_of
 from mst_abm.runs.to_file import run_to_file
 

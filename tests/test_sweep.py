@@ -29,6 +29,7 @@ from mst_abm.runs.campaign import seed_of
 from mst_abm.runs.sweep import plan_sweep
 from mst_abm.scenario import load_scenario
 from mst_abm.scenario.sweep import load_sweep
+from mst_abm.scenario.trial import load_trial
 
 STUDIES = sorted((Path(__file__).parent.parent / "configs" / "studies").glob("*.yaml"))
 COHORT = """
@@ -148,6 +149,23 @@ def test_points_are_what_they_are_less_the_first_in_the_same_patients() -> None:
         ("y", 3.0, 3.0, 3.0, 3),
         ("z", -2.0, -2.0, -2.0, 3),
     ]
+
+
+def test_a_sweep_is_no_scenario_and_no_trial_nor_the_other_way_round(tmp_path: Path) -> None:
+    sweep = sweep_file(tmp_path, f"{GRID}{READINGS}")
+    trial = tmp_path / "trial.yaml"
+    trial.write_text("arms: {one: {scenario: line.yaml}}\n", encoding="utf-8")
+    scenario = tmp_path / "line.yaml"
+    load_scenario(scenario), load_trial(trial), load_sweep(sweep)
+    for load, file, command in (
+        (load_scenario, sweep, "sweep"),
+        (load_trial, sweep, "sweep"),
+        (load_sweep, scenario, "run"),
+        (load_sweep, trial, "trial"),
+    ):
+        with pytest.raises(ScenarioError, match=f"use mst-abm {command}$") as error:
+            load(file)
+        assert len(str(error.value).splitlines()) == 1
 
 
 # ------------------------------------------------------------------ through the whole machinery

@@ -1,17 +1,16 @@
 """Arms of a trial: what each shows with its interval, and how two differ in the same patients.
 
-Shares have Wilson's interval, medians the exact one of order statistics, means and differences the percentile bootstrap
-of scipy. Every number says how many patients it holds.
+Intervals are those of `mst_abm.clinic.intervals`. Every number says how many patients it holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from mst_abm.clinic.intervals import mean_interval, median_interval, share_interval
 from mst_abm.clinic.survival import (
     ENDS_OF_REMISSION,
     SURVIVAL,
@@ -22,7 +21,6 @@ from mst_abm.clinic.survival import (
     survival_curve,
 )
 
-RESAMPLES = 4000
 #: Days at which survival and incidence are stated, as far as patients were followed.
 LANDMARKS_D = (28.0, 60.0, 100.0, 180.0, 365.0, 730.0, 1095.0, 1460.0)
 
@@ -74,7 +72,8 @@ class Summary:
 class Difference:
     """Arm minus control in the mean of a measure, with its 95 % interval over ``n`` of ``of`` pairs of one patient.
 
-    ``saved``: variance of the difference between as many different patients, over that in pairs.
+    ``saved``: variance of the difference between as many different patients, over that in pairs; not a number where pairs
+    cannot tell.
     """
 
     arm: str
@@ -120,6 +119,9 @@ def differences(
             continue
         values = [c[endpoint.name] for c in columns]
         of = min(map(len, values))
+        reached = [~np.isnan(v[:of]) for v in values]
+        # where it came in both arms or in neither, pairs do not tell how often it comes in one alone, on which all hangs
+        is_open = endpoint.is_reached and not np.all(reached) and np.array_equal(*reached)
         for measure, unit in measures(endpoint):
             one, other = (measured(v[:of], endpoint, measure, until_d) for v in values)
             known = np.isfinite(one) & np.isfinite(other)
@@ -127,8 +129,9 @@ def differences(
             apart = one - other
             low, high = mean_interval(apart)
             mean = float(apart.mean()) if len(apart) else np.nan
+            saved = np.nan if is_open else saved_by_pairs(one, other)
             found.append(
-                Difference(*arms, endpoint.name, measure, mean, low, high, saved_by_pairs(one, other), len(apart), of, unit)
+                Difference(*arms, endpoint.name, measure, mean, low, high, saved, len(apart), of, unit)
             )  # fmt: skip
     return found
 
@@ -143,40 +146,6 @@ def saved_by_pairs(one: np.ndarray, other: np.ndarray) -> float:
     apart, both = np.var(one - other, ddof=1), np.var(one, ddof=1) + np.var(other, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.divide(both, apart))
-
-
-def share_interval(reached: int, of: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of patients."""
-    from scipy.stats import binomtest
-
-    if of == 0:
-        return np.nan, np.nan
-    found = binomtest(reached, of).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
-
-
-def median_interval(values: np.ndarray) -> tuple[float, float]:
-    """Exact 95 % interval of a median by order statistics; infinite values rank last. Open where patients are too few."""
-    from scipy.stats import quantile_test
-
-    if not len(values):
-        return np.nan, np.nan
-    found = quantile_test(values, q=0.0, p=0.5).confidence_interval(0.95)
-    # scipy says nan where no order statistic is far enough out
-    low, high = float(found.low), float(found.high)
-    return -np.inf if np.isnan(low) else low, np.inf if np.isnan(high) else high
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % interval of a mean by the percentile bootstrap, the same for the same values."""
-    from scipy.stats import bootstrap
-
-    if len(values) < 2:
-        return np.nan, np.nan
-    draw: Any = np.random.Generator(np.random.Philox(key=1))
-    found = bootstrap((values,), np.mean, method="percentile", n_resamples=RESAMPLES, rng=draw)
-    interval = found.confidence_interval
-    return float(interval.low), float(interval.high)
 
 
 def _of_endpoint(arm: str, endpoint: Endpoint, values: np.ndarray) -> list[Summary]:

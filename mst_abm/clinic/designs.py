@@ -13,17 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from mst_abm.clinic.arms import RESAMPLES, mean_interval
+from mst_abm.clinic.intervals import (
+    BOOTSTRAP_SEED,
+    LEVEL,
+    RESAMPLES,
+    bootstrap_interval,
+    mean_interval,
+)
 from mst_abm.extras import needs
 
 GRID, HYPERCUBE, SOBOL, MORRIS, ATTRIBUTION = (
     "grid", "latin hypercube", "sobol", "morris", "attribution",
 )  # fmt: skip
-#: Methods of SALib.
-OF_SALIB = (SOBOL, MORRIS)
-CONFIDENCE = 0.95
-#: A seed of zero would stand for none in SALib.
-BOOTSTRAP_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def _problem(names: Sequence[str]) -> dict[str, Any]:
 def _sobol(names: Sequence[str], values: np.ndarray) -> list[Index]:
     found = needs("SALib.analyze.sobol", "designs", SOBOL).analyze(
         _problem(names), values, calc_second_order=False, num_resamples=RESAMPLES // 4,
-        conf_level=CONFIDENCE, seed=BOOTSTRAP_SEED,
+        conf_level=LEVEL, seed=BOOTSTRAP_SEED,
     )  # fmt: skip
     rows = []
     for i, name in enumerate(names):
@@ -147,7 +148,7 @@ def _morris(
     names: Sequence[str], points: np.ndarray, values: np.ndarray, levels: int
 ) -> list[Index]:
     found = needs("SALib.analyze.morris", "designs", MORRIS).analyze(
-        _problem(names), points, values, num_resamples=RESAMPLES // 4, conf_level=CONFIDENCE,
+        _problem(names), points, values, num_resamples=RESAMPLES // 4, conf_level=LEVEL,
         num_levels=levels, seed=BOOTSTRAP_SEED,
     )  # fmt: skip
     rows = []
@@ -162,7 +163,7 @@ def _morris(
 
 def _rank_correlation(name: str, shares: np.ndarray, values: np.ndarray) -> Index:
     """Spearman's, with the interval of the percentile bootstrap over points."""
-    from scipy.stats import bootstrap, rankdata
+    from scipy.stats import rankdata
 
     def of_ranks(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
         a, b = (rankdata(v, axis=axis) for v in (x, y))
@@ -171,10 +172,8 @@ def _rank_correlation(name: str, shares: np.ndarray, values: np.ndarray) -> Inde
             squares = (a * a).sum(axis=axis) * (b * b).sum(axis=axis)
             return np.asarray((a * b).sum(axis=axis) / np.sqrt(squares))
 
-    draw: Any = np.random.Generator(np.random.Philox(key=BOOTSTRAP_SEED))
-    found = bootstrap(
-        (shares, values), of_ranks, paired=True, vectorized=True, method="percentile",
-        n_resamples=RESAMPLES // 4, rng=draw,
-    ).confidence_interval  # fmt: skip
+    bounds = bootstrap_interval(
+        (shares, values), of_ranks, RESAMPLES // 4, paired=True, vectorized=True
+    )
     value = float(of_ranks(shares, values))
-    return Index(name, "rank correlation", value, float(found.low), float(found.high), len(values))
+    return Index(name, "rank correlation", value, *bounds, len(values))

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mst_abm.clinic.arms import Difference, Summary, share_interval
+from mst_abm.clinic.arms import Difference, Summary
+from mst_abm.clinic.intervals import share_interval
 
 MOST = 10_000_000
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mst_abm.errors import RecordError
 
@@ -58,3 +60,10 @@ def written(path: Path) -> Iterator[Path]:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_rows(path: Path, rows: Iterable[Iterable[Any]]) -> Path:
+    """Write a table as CSV, the first row its head; it stands under its name when it is whole."""
+    with written(path) as unfinished, open(unfinished, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return path

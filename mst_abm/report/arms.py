@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,6 +17,7 @@ from mst_abm.clinic.survival import HAPPENED, hazard_ratio, log_rank
 from mst_abm.clinic.targets import Comparison
 from mst_abm.errors import RecordError, did_you_mean
 from mst_abm.records.arms import read_arm
+from mst_abm.records.places import write_rows
 from mst_abm.report.targets import comparisons, markdown
 from mst_abm.report.trial_figures import ArmToDraw, draw_trial
 from mst_abm.scenario import load_scenario
@@ -110,7 +110,9 @@ def write_findings(
 ) -> list[Path]:
     """Write the tables into the folder of a trial."""
     return [
-        _write(folder / TARGETS, TARGET_COLUMNS, map(_target_row, comparisons(trial, columns))),
+        write_rows(
+            folder / TARGETS, [TARGET_COLUMNS, *map(_target_row, comparisons(trial, columns))]
+        ),
         _write_objects(folder / ARMS, Summary, found.summaries),
         _write_objects(folder / DIFFERENCES, Difference, found.differences),
         _write_objects(folder / TESTS, Contrast, found.contrasts),
@@ -135,6 +137,7 @@ def findings_text(trial: Trial, found: Findings) -> str:
     texts = [_summary_text(found.summaries, shown, list(names))]
     if found.contrasts:
         texts.append(_contrast_text(found.contrasts))
+    if found.differences:
         texts.append(_difference_text(found.differences, list(names)))
     return "\n".join(texts)
 
@@ -234,17 +237,8 @@ def _target_row(item: Comparison) -> list[Any]:
 
 def _write_objects(path: Path, kind: type, rows: Iterable[Any]) -> Path:
     columns = [field.name for field in fields(kind)]
-    return _write(path, columns, ([getattr(row, column) for column in columns] for row in rows))
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    unfinished = path.with_suffix(".part")
-    with open(unfinished, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
-    unfinished.replace(path)
-    return path
+    values = ([getattr(row, column) for column in columns] for row in rows)
+    return write_rows(path, [columns, *values])
 
 
 def _days(arm: Arm) -> tuple[float, float]:
@@ -321,7 +315,7 @@ def _difference_text(rows: Sequence[Difference], names: Sequence[str]) -> str:
     for row in rows:
         if row.endpoint in names:
             value = f"{_number(row.value, row.unit)} ({_number(row.low, row.unit)} to {_number(row.high, row.unit)})"
-            saved = "-" if math.isnan(row.saved) else f"{row.saved:.2g} times"
+            saved = f"{_count(row.saved)} times" if math.isfinite(row.saved) else "-"
             pairs = f"{row.n} of {row.of}"
             table.append(
                 (f"{row.arm} - {row.control}", row.endpoint, row.measure, pairs, value, saved)

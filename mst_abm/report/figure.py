@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from textwrap import fill
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -23,6 +22,7 @@ from mst_abm.records.reader import Run
 from mst_abm.report.palette import VACANT, colours_of
 from mst_abm.report.panels import Panel, panels_of, time_unit
 from mst_abm.report.space import Slice, frames_of, lattices_of, slice_of, types_of
+from mst_abm.report.style import STYLE, bare
 
 COLUMNS = 3
 # inches: a panel, and in it left, bottom, width, height of the axes; the rest is for the legend.
@@ -32,7 +32,6 @@ AXES = (0.65, 0.5, 2.45, 2.1)
 HEAD = 0.4
 LINE_STYLES = ("-", "--", ":", "-.")
 Draw = Callable[[Axes], None]
-STYLE: Any = {"font.size": 8, "axes.titlesize": 9, "legend.fontsize": 7}
 
 
 def draw(run: Run, path: str | os.PathLike[str]) -> None:
@@ -124,8 +123,7 @@ def draw_panel(axes: Axes, panel: Panel, given: Sequence[tuple[float, float]]) -
             axes.axvspan(begin, min(begin + width, end), color="#999999", alpha=0.25, lw=0)
     axes.set(title=plain(panel.title), xlabel=unit, ylabel=plain(panel.unit))
     axes.set_xlim(first, end)
-    axes.grid(alpha=0.25, lw=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
+    bare(axes)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.6)
 
 

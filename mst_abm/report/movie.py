@@ -16,7 +16,6 @@ from mst_abm.extras import needs
 from mst_abm.records.places import MARK, written
 from mst_abm.records.reader import Run
 from mst_abm.report.figure import (
-    STYLE,
     draw_panel,
     draw_slice,
     given_times,
@@ -25,6 +24,7 @@ from mst_abm.report.figure import (
 )
 from mst_abm.report.panels import CELLS, Panel, panels_of, time_unit
 from mst_abm.report.space import lattices_of, slice_of
+from mst_abm.report.style import STYLE
 
 ENDINGS = (".mp4", ".gif")
 #: Inches and dots: sides of whole blocks of 16 pixels, which encoders ask for.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mst_abm.clinic.intervals import FEWEST, Interval, median_of, share_of
 from mst_abm.records.reader import Run
 from mst_abm.report.groups import fatal_rules, groups_of
-from mst_abm.report.intervals import FEWEST, Interval, median_of, share_of
 from mst_abm.report.page import Table
 from mst_abm.report.summary import duration, number
 

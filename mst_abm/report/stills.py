@@ -17,10 +17,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mst_abm.records.reader import Run
-from mst_abm.report.figure import STYLE, draw_panel, draw_slice, slice_key
+from mst_abm.report.figure import draw_panel, draw_slice, slice_key
 from mst_abm.report.palette import colours_of
 from mst_abm.report.panels import Panel
 from mst_abm.report.space import Points, Slice
+from mst_abm.report.style import STYLE
 
 WIDTH = 7.2
 PANEL_HEIGHT = 2.7

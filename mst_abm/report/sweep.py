@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mst_abm.clinic.designs import ATTRIBUTION, GRID, HYPERCUBE, MORRIS, SOBOL, Index
-from mst_abm.records.places import written
+from mst_abm.records.places import write_rows
 from mst_abm.report.sweep_figure import draw_sweep
 from mst_abm.report.targets import markdown
 from mst_abm.runs.sweep import Outcome, Plan
@@ -54,9 +53,9 @@ def sweep_text(plan: Plan, outcomes: Sequence[Outcome]) -> str:
 
 def write_sweep(plan: Plan, outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     """Write the tables and the figure into the folder of a sweep; their paths."""
-    paths = [_write(folder / POINTS, _point_rows(plan, outcomes))]
+    paths = [write_rows(folder / POINTS, _point_rows(plan, outcomes))]
     if any(outcome.indices for outcome in outcomes):
-        paths.append(_write(folder / INDICES, _index_rows(outcomes)))
+        paths.append(write_rows(folder / INDICES, _index_rows(outcomes)))
     paths.append(draw_sweep(plan, outcomes, folder / FIGURE))
     return paths
 
@@ -133,9 +132,3 @@ def _index_rows(outcomes: Sequence[Outcome]) -> Iterable[Sequence[Any]]:
     for outcome in outcomes:
         for i in outcome.indices:
             yield (outcome.endpoint, outcome.measure, i.of, i.index, i.value, i.low, i.high, i.n)
-
-
-def _write(path: Path, rows: Iterable[Sequence[Any]]) -> Path:
-    with written(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    return path

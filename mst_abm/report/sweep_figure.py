@@ -13,10 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mst_abm.clinic.designs import GRID, HYPERCUBE, Index
-from mst_abm.errors import RecordError
-from mst_abm.records.places import MARK, is_ours, written
 from mst_abm.report import palette
-from mst_abm.report.trial_figures import RC
+from mst_abm.report.style import SUMMARY_STYLE, save
 from mst_abm.runs.sweep import Outcome, Plan
 
 #: Panels beside each other; pairs and lines that are drawn at most.
@@ -31,9 +29,7 @@ def draw_sweep(plan: Plan, outcomes: Sequence[Outcome], path: Path) -> Path:
     RecordError
         If another file has that name.
     """
-    if path.exists() and not is_ours(path):
-        raise RecordError(f"{path}: expected a figure of this package; move it elsewhere.")
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(SUMMARY_STYLE):
         if plan.sweep.method == GRID:
             figure = _panels(len(outcomes))
             for axes, outcome in zip(figure.axes, outcomes, strict=True):
@@ -48,9 +44,7 @@ def draw_sweep(plan: Plan, outcomes: Sequence[Outcome], path: Path) -> Path:
             figure = _panels(len(outcomes), height=max(2.6, 0.28 * min(most, MOST_BARS) + 1.2))
             for axes, outcome in zip(figure.axes, outcomes, strict=True):
                 _bars(axes, outcome)
-        with written(path) as unfinished:
-            figure.savefig(unfinished, format="png", dpi=120, metadata={"Software": MARK})
-    return path
+        return save(figure, path, dpi=120)
 
 
 def _panels(n: int, wide: int = WIDE, height: float = 2.9) -> Figure:

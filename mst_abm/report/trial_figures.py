@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mst_abm.clinic.arms import mean_interval
+from mst_abm.clinic.intervals import mean_interval
 from mst_abm.clinic.survival import (
     CENSORED,
     HAPPENED,
@@ -31,17 +30,15 @@ from mst_abm.clinic.survival import (
     outcome,
     survival_curve,
 )
-from mst_abm.errors import RecordError
 from mst_abm.records.arms import ArmRecords
-from mst_abm.records.places import MARK, is_ours, written
 from mst_abm.report import palette
+from mst_abm.report.style import SUMMARY_STYLE, bare, save
 
 MOST_RULES = 10
 #: Quantiles of donor cells over patients, widest first, with the depth of their band.
 FAN = ((0.025, 0.975, 0.12), (0.1, 0.9, 0.2), (0.25, 0.75, 0.3))
 #: Donor share below which nothing is drawn: PCR sees no less.
 FLOOR = 1e-5
-RC: Any = {"font.size": 9, "axes.titlesize": 10, "legend.fontsize": 8, "axes.axisbelow": True}
 TITLES = {
     "os": ("overall survival", "days from the start"),
     "dfs": ("disease-free survival", "days from the response"),
@@ -74,35 +71,25 @@ def draw_trial(
     arms: Sequence[ArmToDraw], folder: Path, observed: Mapping[tuple[str, str], float]
 ) -> list[Path]:
     """Draw what the arms have; ``observed``: medians that a trial saw, by arm and endpoint. Returns the files."""
-    figures = {
-        "survival": _over_time(arms, ("os", "dfs"), observed, has_table=True),
-        "incidence": _over_time(arms, ("remission", "relapse"), observed, has_table=True),
-        "recovery": _over_time(arms, ("neutrophil_recovery", "platelet_recovery"), observed),
-        "donor_cells": _donor_cells(arms),
-        "leukaemia_lost": _lost(arms),
-    }
-    paths = []
-    for name, figure in figures.items():
-        if figure is None:
-            continue
-        path = folder / f"{name}.png"
-        if path.exists() and not is_ours(path):
-            raise RecordError(f"{path}: expected a figure of this package; move it elsewhere.")
-        with written(path) as unfinished, matplotlib.rc_context(RC):
-            figure.savefig(unfinished, dpi=150, format="png", metadata={"Software": MARK})
-        paths.append(path)
-    return paths
+    with matplotlib.rc_context(SUMMARY_STYLE):
+        figures = {
+            "survival": _over_time(arms, ("os", "dfs"), observed, has_table=True),
+            "incidence": _over_time(arms, ("remission", "relapse"), observed, has_table=True),
+            "recovery": _over_time(arms, ("neutrophil_recovery", "platelet_recovery"), observed),
+            "donor_cells": _donor_cells(arms),
+            "leukaemia_lost": _lost(arms),
+        }
+        return [save(f, folder / f"{name}.png", dpi=150) for name, f in figures.items() if f]
 
 
 def _panels(
     columns: int, height: float = 3.4, width: float = 4.6, *, below: float = 0.0
 ) -> tuple[Figure, np.ndarray]:
     """Axes (row, column); with ``below`` a second row of so many inches."""
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(width * columns, height + below), layout="constrained")
-        FigureCanvasAgg(figure)
-        ratios = [height, below] if below else [1.0]
-        return figure, figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios)
+    figure = Figure(figsize=(width * columns, height + below), layout="constrained")
+    FigureCanvasAgg(figure)
+    ratios = [height, below] if below else [1.0]
+    return figure, figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios)
 
 
 # ---------------------------------------------------------------------- times to events
@@ -119,22 +106,21 @@ def _over_time(
     if not names:
         return None
     figure, panels = _panels(len(names), below=0.19 * (len(arms) + 2) if has_table else 0.0)
-    with matplotlib.rc_context(RC):
-        for column, name in enumerate(names):
-            there = [(i, found) for i, arm in enumerate(arms) if (found := arm.outcome(name))]
-            _draw_outcome(panels[0, column], there, name)
-            for i, arm in enumerate(arms):
-                if (arm.name, name) in observed:
-                    style = {"color": palette.colour(i), "ms": 7, "mec": "#444444", "zorder": 5}
-                    panels[0, column].plot(observed[arm.name, name], 0.5, "v", **style)
-            if has_table:
-                _table(panels[1, column], panels[0, column], there)
-        handles = [Line2D([], [], color=palette.colour(i), lw=1.6) for i in range(len(arms))]
-        labels = [f"{arm.name} ({len(_first(arm))} patients)" for arm in arms]
-        if any((arm.name, name) in observed for arm in arms for name in names):
-            handles.append(Line2D([], [], color="#444444", marker="v", ls="none", ms=6))
-            labels.append("median that the trial saw")
-        figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    for column, name in enumerate(names):
+        there = [(i, found) for i, arm in enumerate(arms) if (found := arm.outcome(name))]
+        _draw_outcome(panels[0, column], there, name)
+        for i, arm in enumerate(arms):
+            if (arm.name, name) in observed:
+                style = {"color": palette.colour(i), "ms": 7, "mec": "#444444", "zorder": 5}
+                panels[0, column].plot(observed[arm.name, name], 0.5, "v", **style)
+        if has_table:
+            _table(panels[1, column], panels[0, column], there)
+    handles = [Line2D([], [], color=palette.colour(i), lw=1.6) for i in range(len(arms))]
+    labels = [f"{arm.name} ({len(_first(arm))} patients)" for arm in arms]
+    if any((arm.name, name) in observed for arm in arms for name in names):
+        handles.append(Line2D([], [], color="#444444", marker="v", ls="none", ms=6))
+        labels.append("median that the trial saw")
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
@@ -165,7 +151,7 @@ def _draw_outcome(axes: Axes, there: Sequence[tuple[int, Outcome]], name: str) -
     )
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    _plain(axes)
+    bare(axes)
 
 
 def _steps(axes: Axes, curve: Curve, end: float, colour: str, *, is_other: bool = False) -> None:
@@ -209,28 +195,25 @@ def _donor_cells(arms: Sequence[ArmToDraw]) -> Figure | None:
     if not there:
         return None
     figure, panels = _panels(len(there))
-    with matplotlib.rc_context(RC):
-        for axes, (i, arm) in zip(panels[0], there, strict=True):
-            share, days, colour = arm.records.donor_share, arm.records.days, palette.colour(i)
-            seen = ~np.isnan(share).all(axis=0)
-            share, days = np.maximum(share[:, seen], FLOOR), days[seen]
-            for low, high, depth in FAN:
-                bounds = np.nanquantile(share, (low, high), axis=0)
-                label = f"{100 * (high - low):.0f} % of patients"
-                axes.fill_between(days, *bounds, color=colour, alpha=depth, lw=0, label=label)
-            axes.plot(days, np.nanmedian(share, axis=0), color=colour, lw=1.6, label="median")
-            axes.axhline(1e-2, color="#666666", lw=0.8, ls=":")
-            axes.text(
-                days[-1], 1.15e-2, "1 %", ha="right", va="bottom", fontsize=8, color="#666666"
-            )
-            axes.set_yscale("log")
-            axes.set(
-                title=f"{arm.name} ({len(share)} patients)",
-                xlabel="days from the start", ylabel="donor share of leukocytes (1e-5 or more)",
-                ylim=(FLOOR, 1.5), xlim=(0, days[-1]),
-            )  # fmt: skip
-            axes.legend(frameon=False, loc="upper right")
-            _plain(axes)
+    for axes, (i, arm) in zip(panels[0], there, strict=True):
+        share, days, colour = arm.records.donor_share, arm.records.days, palette.colour(i)
+        seen = ~np.isnan(share).all(axis=0)
+        share, days = np.maximum(share[:, seen], FLOOR), days[seen]
+        for low, high, depth in FAN:
+            bounds = np.nanquantile(share, (low, high), axis=0)
+            label = f"{100 * (high - low):.0f} % of patients"
+            axes.fill_between(days, *bounds, color=colour, alpha=depth, lw=0, label=label)
+        axes.plot(days, np.nanmedian(share, axis=0), color=colour, lw=1.6, label="median")
+        axes.axhline(1e-2, color="#666666", lw=0.8, ls=":")
+        axes.text(days[-1], 1.15e-2, "1 %", ha="right", va="bottom", fontsize=8, color="#666666")
+        axes.set_yscale("log")
+        axes.set(
+            title=f"{arm.name} ({len(share)} patients)",
+            xlabel="days from the start", ylabel="donor share of leukocytes (1e-5 or more)",
+            ylim=(FLOOR, 1.5), xlim=(0, days[-1]),
+        )  # fmt: skip
+        axes.legend(frameon=False, loc="upper right")
+        bare(axes)
     return figure
 
 
@@ -249,35 +232,27 @@ def _lost(arms: Sequence[ArmToDraw]) -> Figure | None:
     figure, panels = _panels(1, 1.2 + 0.2 * len(rules) * max(1.5, len(there)), 7.5)
     axes, apart = panels[0, 0], 0.7 / len(there)
     least = 10.0 ** np.floor(np.log10(min(means[rule] for rule in rules)))
-    with matplotlib.rc_context(RC):
-        for k, (i, arm) in enumerate(there):
-            shares = [arm.records.lost.get(rule, np.zeros(1)) for rule in rules]
-            values = np.array([share.mean() for share in shares])
-            bounds = np.nan_to_num(np.array([mean_interval(share) for share in shares]))
-            places = np.arange(len(rules)) + (len(there) - 1 - 2 * k) * apart / 2
-            seen = values > 0
-            axes.plot(
-                values[seen], places[seen], "o", ms=5, color=palette.colour(i), label=arm.name
-            )
-            axes.hlines(
-                places[seen],
-                np.maximum(bounds[seen, 0], least),
-                bounds[seen, 1],
-                color=palette.colour(i),
-                lw=1.2,
-            )
-        axes.set_xscale("log")
-        axes.set_yticks(range(len(rules)), rules)
-        axes.set(
-            xlabel="share of all leukaemia cells lost (mean of patients, 95 %)",
-            ylim=(-0.6, len(rules) - 0.4),
+    for k, (i, arm) in enumerate(there):
+        shares = [arm.records.lost.get(rule, np.zeros(1)) for rule in rules]
+        values = np.array([share.mean() for share in shares])
+        bounds = np.nan_to_num(np.array([mean_interval(share) for share in shares]))
+        places = np.arange(len(rules)) + (len(there) - 1 - 2 * k) * apart / 2
+        seen = values > 0
+        axes.plot(values[seen], places[seen], "o", ms=5, color=palette.colour(i), label=arm.name)
+        axes.hlines(
+            places[seen],
+            np.maximum(bounds[seen, 0], least),
+            bounds[seen, 1],
+            color=palette.colour(i),
+            lw=1.2,
         )
-        axes.set_xlim(least, 1.0)
-        axes.legend(frameon=False, loc="lower right")
-        _plain(axes)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(rules)), rules)
+    axes.set(
+        xlabel="share of all leukaemia cells lost (mean of patients, 95 %)",
+        ylim=(-0.6, len(rules) - 0.4),
+    )
+    axes.set_xlim(least, 1.0)
+    axes.legend(frameon=False, loc="lower right")
+    bare(axes)
     return figure
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(alpha=0.25, lw=0.5)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -6,8 +6,8 @@ there is still everything but the names of what was varied.
 
 from __future__ import annotations
 
-import csv
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from mst_abm.clinic.readings import Reading
 from mst_abm.errors import MissingPackageError, RecordError
 from mst_abm.extras import needs
 from mst_abm.records.checking import replicate_digests
-from mst_abm.records.places import written
+from mst_abm.records.places import write_rows, written
 from mst_abm.records.reader import Run, open_run
 from mst_abm.runs.campaign import Campaign, open_campaign
 from mst_abm.runs.failures import read_failed
@@ -235,13 +235,8 @@ def write_tables(folder: str | os.PathLike[str], gathered: Gathered) -> tuple[li
     place = Path(folder)
     path, parquet = place / TABLE, place / PARQUET
     try:
-        with (
-            written(path) as unfinished,
-            unfinished.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(gathered.columns)
-            writer.writerows(zip(*gathered.columns.values(), strict=True))
+        rows = zip(*gathered.columns.values(), strict=True)
+        write_rows(path, itertools.chain([gathered.columns], rows))
         arrow, files = needs("pyarrow", "analysis"), needs("pyarrow.parquet", "analysis")
         columns: dict[str, Any] = {n: _of_one_kind(v) for n, v in gathered.columns.items()}
         if max(columns["seed"], default=0) > np.iinfo(np.int64).max:  # derived seeds have 64 bits

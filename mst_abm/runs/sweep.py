@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from mst_abm.clinic.arms import Endpoint, mean_interval, measured, measures, share_interval
+from mst_abm.clinic.arms import Endpoint, measured, measures
 from mst_abm.clinic.designs import (
     ATTRIBUTION,
     GRID,
@@ -21,6 +21,7 @@ from mst_abm.clinic.designs import (
     unit_points,
 )
 from mst_abm.clinic.endpoints import endpoints_for
+from mst_abm.clinic.intervals import mean_interval, share_interval
 from mst_abm.errors import Problem, ScenarioError, did_you_mean
 from mst_abm.records.arms import endpoints_of
 from mst_abm.records.reader import open_run

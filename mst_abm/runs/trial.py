@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from mst_abm.clinic.endpoints import endpoints_for
 from mst_abm.clinic.survival import columns_of, require_statistics
 from mst_abm.clinic.targets import OVER_TIME
 from mst_abm.errors import EngineError, Problem, RecordError, ScenarioError, did_you_mean
+from mst_abm.records.places import write_rows
 from mst_abm.records.reader import open_run
 from mst_abm.runs.failures import read_failed
 from mst_abm.runs.gathering import endpoint_columns, reading_columns
@@ -127,13 +128,11 @@ def records_of(folder: str | os.PathLike[str]) -> dict[str, list[Path]]:
 
 def _write_index(files: dict[tuple[str, int], str], folder: Path) -> None:
     """Whose record is in which file: an arm's folder keeps those of earlier scenarios too."""
-    unfinished = folder / f"{INDEX}.part"
-    with open(unfinished, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["arm", "patient", "file"])
-        for (arm, patient), path in sorted(files.items()):
-            writer.writerow([arm, patient, Path(path).relative_to(folder).as_posix()])
-    unfinished.replace(folder / INDEX)
+    rows = [
+        (arm, patient, Path(path).relative_to(folder).as_posix())
+        for (arm, patient), path in sorted(files.items())
+    ]
+    write_rows(folder / INDEX, [("arm", "patient", "file"), *rows])
 
 
 def _refuse_unknown_names(trial: Trial, arms: list[Arm]) -> None:
@@ -253,13 +252,10 @@ def write_table(
     """One row per arm and patient: what sets him apart, and his endpoints."""
     names = list(dict.fromkeys(name for arm in endpoints.values() for name in arm))
     parameters = [p.name for p in trial.cohort.parameters]
-    unfinished = Path(f"{path}.part")
-    with open(unfinished, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["arm", "patient", *parameters, *names])
-        for arm, columns in endpoints.items():
-            for patient in range(len(next(iter(columns.values()), ()))):
-                drawn = trial.cohort.draw(patient)
-                values = [columns[n][patient] if n in columns else np.nan for n in names]
-                writer.writerow([arm, patient, *(drawn[p] for p in parameters), *values])
-    unfinished.replace(path)
+    rows: list[list[Any]] = [["arm", "patient", *parameters, *names]]
+    for arm, columns in endpoints.items():
+        for patient in range(len(next(iter(columns.values()), ()))):
+            drawn = trial.cohort.draw(patient)
+            values = [columns[n][patient] if n in columns else np.nan for n in names]
+            rows.append([arm, patient, *(drawn[p] for p in parameters), *values])
+    write_rows(Path(path), rows)

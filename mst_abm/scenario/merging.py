@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 
 from mst_abm.errors import UnitError, did_you_mean
 from mst_abm.scenario.document import Keys, Node, Place, read_file, read_text
-from mst_abm.scenario.problems import Problems, WordError
+from mst_abm.scenario.problems import Problems, WordError, refuse_other_files
 from mst_abm.scenario.schema import MODEL_SECTIONS, FileSection
 from mst_abm.scenario.states import as_mapping, fill_initial, merge_start
 from mst_abm.units import shown, split
@@ -55,9 +55,7 @@ def merge(scenario: Node, folder: Path, overrides: Sequence[str]) -> tuple[Node,
             (), f"expected sections such as 'types:' and 'rules:', got {shown(scenario.value)}"
         )
         problems.finish()
-    if "arms" in scenario.value:
-        problems.add((), "expected a scenario, got a trial (it has arms); use mst-abm trial")
-        problems.finish()
+    refuse_other_files(problems, "scenario", "a scenario")
     _check_sections(scenario, problems)
     tree = scenario
     own = scenario.copy()

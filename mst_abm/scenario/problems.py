@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from mst_abm.errors import Problem, ScenarioError, UnitError, closest, did_you_mean
-from mst_abm.scenario.document import Keys, Node, Place
+from mst_abm.scenario.document import Keys, Node, Place, read_file
 from mst_abm.units import shown
 
 SectionType = TypeVar("SectionType", bound=BaseModel)
@@ -27,6 +28,15 @@ NOT_YET = {
 
 #: What stands in for a required value that is missing or wrong, so that the rest can be read.
 _STUBS = {"rate": 0, "source": "?", "at": 0, "name": "?", "dose": 0}
+
+
+#: Which kind of file a key is found in alone, and what is said of one where another was expected.
+_KIND_BY_KEY = {"arms": "trial", "scenario": "sweep", "model": "scenario", "rules": "scenario"}
+_FILES = {
+    "trial": "a trial (it has arms); use mst-abm trial",
+    "sweep": "a sweep (it names a scenario); use mst-abm sweep",
+    "scenario": "a scenario; use mst-abm run",
+}
 
 
 def not_yet(word: str) -> str:
@@ -240,6 +250,39 @@ class Problems:
         if self.found:
             order = {file: i for i, file in enumerate(dict.fromkeys(p.file for p in self.found))}
             raise ScenarioError(sorted(self.found, key=lambda p: (order[p.file], p.line, p.column)))
+
+
+def refuse_other_files(problems: Problems, kind: str, expected: str) -> None:
+    """One sentence about a file of another kind, in place of one about each of its keys.
+
+    Raises
+    ------
+    ScenarioError
+        If it has what sets another kind apart, and nothing that its own has.
+    """
+    kinds = [k for key, k in _KIND_BY_KEY.items() if problems.tree.get(key) is not None]
+    if kinds and kind not in kinds:
+        problems.add((), f"expected {expected}, got {_FILES[kinds[0]]}")
+        problems.finish()
+
+
+def read_section(
+    file: Path, section: type[SectionType], kind: str, expected: str
+) -> tuple[SectionType, Problems]:
+    """A file that is one section, and the list of what is wrong with it.
+
+    Raises
+    ------
+    ScenarioError
+        If it is a file of another kind, or nothing can be read of it.
+    """
+    problems = Problems(read_file(file))
+    refuse_other_files(problems, kind, expected)
+    found = problems.check(section, ())
+    if found is None:
+        problems.finish()
+        raise ScenarioError([Place(str(file)).problem(f"expected {expected}")])
+    return found, problems
 
 
 def _take_out(plain: dict[str, Any], item: Any) -> None:

@@ -11,11 +11,10 @@ from pydantic import Field
 from mst_abm.clinic.cohort import Cohort, Distribution
 from mst_abm.clinic.designs import ATTRIBUTION, GRID, HYPERCUBE, MORRIS, SOBOL
 from mst_abm.clinic.readings import Reading
-from mst_abm.errors import Problem, ScenarioError
 from mst_abm.scenario.cohort import CohortSection, DistributionSection, distribution_of, read_cohort
-from mst_abm.scenario.document import inline, read_file
+from mst_abm.scenario.document import inline
 from mst_abm.scenario.merging import find_file
-from mst_abm.scenario.problems import Problems
+from mst_abm.scenario.problems import Problems, read_section
 from mst_abm.scenario.schema import Section, Switch, Word
 from mst_abm.scenario.trial import (
     LikeSection,
@@ -123,12 +122,7 @@ def load_sweep(path: str | Path) -> Sweep:
         With every mistake found in it; names of the scenario are checked when it is loaded with them.
     """
     file = Path(path)
-    tree = read_file(file)
-    problems = Problems(tree)
-    section = problems.check(SweepSection, ())
-    if section is None:
-        problems.finish()
-        raise ScenarioError([Problem(str(path), 0, 0, "expected a sweep: scenario, method, ...")])
+    section, problems = read_section(file, SweepSection, "sweep", "a sweep (scenario, method, ...)")
     cohort, patients = None, 1
     if section.cohort is not None:
         cohort, patients = read_cohort(section.cohort, problems, file)

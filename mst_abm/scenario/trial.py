@@ -13,11 +13,11 @@ from mst_abm.clinic.cohort import Cohort
 from mst_abm.clinic.readings import Reading
 from mst_abm.clinic.survival import SURVIVAL
 from mst_abm.clinic.targets import OVER_TIME, Target
-from mst_abm.errors import Problem, ScenarioError, did_you_mean
+from mst_abm.errors import did_you_mean
 from mst_abm.scenario.cohort import CohortSection, read_cohort
-from mst_abm.scenario.document import inline, read_file
+from mst_abm.scenario.document import inline
 from mst_abm.scenario.merging import find_file
-from mst_abm.scenario.problems import Problems
+from mst_abm.scenario.problems import Problems, read_section
 from mst_abm.scenario.schema import Section, Switch, Time, Word
 
 
@@ -116,17 +116,7 @@ def load_trial(path: str | Path) -> Trial:
         With every mistake found in it; mistakes in the scenarios of its arms show when they are read.
     """
     file = Path(path)
-    tree = read_file(file)
-    problems = Problems(tree)
-    if tree.get("arms") is None and (tree.get("model") or tree.get("rules")):
-        problems.add(
-            (), "expected a trial (cohort, arms, targets), got a scenario; use mst-abm run"
-        )
-        problems.finish()
-    section = problems.check(TrialSection, ())
-    if section is None:
-        problems.finish()
-        raise ScenarioError([Problem(str(path), 0, 0, "expected a trial: cohort, arms, targets")])
+    section, problems = read_section(file, TrialSection, "trial", "a trial (cohort, arms, targets)")
     arms = _read_arms(section, problems, file.parent)
     cohort, patients = read_cohort(section.cohort, problems, file)
     for i, name in enumerate(section.compare):
