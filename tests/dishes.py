@@ -1,4 +1,4 @@
-"""A dish that is over in a moment, and one that now and then overflows, for campaigns of many replicates."""
+"""A dish that is over in a moment, and one that now and then overflows, for campaigns of many replicates and for trials."""
 
 from __future__ import annotations
 
@@ -20,6 +20,23 @@ observables:
   blast_cells: {of: box.prey, relative_to: 1 cell, source: test}
 run: {until: 3 d, record: {counts: 12 h, snapshots: 1 d}}
 """
+#: Three patients through two arms of it.
+TRIAL = """
+name: dish
+cohort:
+  seed: 5
+  patients: 3
+  parameters:
+    - {name: speed, lognormal: {sd_log: 0.4}, times: ["rules.killer kills.rate"], source: test}
+arms:
+  usual: {scenario: dish.yaml}
+  none: {like: usual, set: {initial.box.killer: 0}}
+readings:
+  prey_left: {of: blast_cells, at: 2 d, over: {of: blast_cells, at: 0 d}, log10: yes}
+targets:
+  - {name: T2, arm: usual, endpoint: prey_left, statistic: mean, low: -5, high: 5, source: test}
+  - {name: T1, arm: usual, endpoint: leukaemia_log_kill, statistic: median, low: 0, high: 5, source: test}
+"""
 #: Thirty cells are set beside those that have grown: where these are more than twenty, it is an error of that replicate.
 POT = """
 types: {a: {}, b: {}}
@@ -35,6 +52,14 @@ run: {until: 12 h, exchange: 1 h, record: {counts: 2 h}}
 def written(folder: Path, text: str = DISH) -> Path:
     """A scenario as a file."""
     path = folder / "dish.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def trial_written(folder: Path, text: str = TRIAL, scenario: str = DISH) -> Path:
+    """A trial as a file beside its scenario."""
+    written(folder, scenario)
+    path = folder / "trial.yaml"
     path.write_text(text, encoding="utf-8")
     return path
 

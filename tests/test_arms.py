@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from dishes import DISH, TRIAL, trial_written
 from thresholds import PAIRS, PRECISION
 
 from mst_abm.cli import main
@@ -283,36 +284,21 @@ def test_figures_are_drawn_replaced_and_leave_others_alone(tmp_path):
 
 # ------------------------------------------------------------------ the command
 
-TRIAL = """
-name: dish
-cohort:
-  seed: 5
-  patients: 4
-  parameters:
-    - {name: speed, lognormal: {sd_log: 0.4}, times: ["rules.killer kills.rate"], source: test}
-arms:
-  usual: {scenario: dish.yaml}
+#: Four patients, an arm with fewer killers, and the first arm twice.
+ARMS = """
   more: {like: usual, set: {initial.box.killer: 3}}
   usual_again: {like: usual, seed: 6}
 compare: [usual, more]
-targets:
-  - {name: T1, arm: usual, endpoint: leukaemia_log_kill, statistic: median, low: 0, high: 5, source: test}
 """
-DISH = """
-model: box
-override: {compartments.box.lattice.shape: [12, 12], rules.killer kills.rate: 5 /h}
-initial: {box: {prey: 60, killer: 6}}
-observables:
-  blast_cells: {of: box.prey, relative_to: 1 cell, source: test}
-run: {until: 2 d, record: {counts: 12 h}}
-"""
+NONE = "\n  none: {like: usual, set: {initial.box.killer: 0}}\n"
 
 
 @pytest.fixture
 def dish(tmp_path):
-    (tmp_path / "dish.yaml").write_text(DISH)
-    (tmp_path / "trial.yaml").write_text(TRIAL)
-    return tmp_path
+    text = TRIAL.replace(NONE, ARMS).replace("patients: 3", "patients: 4")
+    # in all of them some prey is left
+    mild = DISH.replace("killer: 8", "killer: 6").replace("until: 3 d", "until: 2 d")
+    return trial_written(tmp_path, text, mild).parent
 
 
 def run(dish, *options):

@@ -15,9 +15,8 @@ from typing import Any
 import dishes
 import pytest
 from click.testing import CliRunner
-from dishes import DISH, digest, run, written
+from dishes import DISH, digest, run, trial_written
 from slurm_cluster import Cluster, slurm  # noqa: F401  (a fixture)
-from test_trial import TRIAL
 
 from mst_abm.cli import main
 from mst_abm.errors import ClusterError
@@ -80,9 +79,7 @@ def test_the_same_bits_as_at_home(cluster: Any, at_home: Campaign, tmp_path: Pat
 
 
 def test_a_trial_is_the_same_as_at_home(cluster: Any, tmp_path: Path) -> None:
-    written(tmp_path)
-    (tmp_path / "trial.yaml").write_text(TRIAL)
-    trial = load_trial(tmp_path / "trial.yaml")
+    trial = load_trial(trial_written(tmp_path))
     run_trial(trial, tmp_path / "home", pool=dishes.Here())
     with DaskPool(cluster) as pool:
         run_trial(trial, tmp_path / "there", pool=pool)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from dishes import DISH, TRIAL, trial_written
 from scipy import stats
 
 from mst_abm.cli import main
@@ -229,37 +230,10 @@ def test_a_reading_not_taken_is_left_out_and_an_endpoint_not_reached_ranks_last(
 
 # ------------------------------------------------------------------ the trial
 
-TRIAL = """
-name: dish
-cohort:
-  seed: 5
-  patients: 3
-  parameters:
-    - {name: speed, lognormal: {sd_log: 0.4}, times: ["rules.killer kills.rate"], source: test}
-arms:
-  usual: {scenario: dish.yaml}
-  none: {like: usual, set: {initial.box.killer: 0}}
-readings:
-  prey_left: {of: blast_cells, at: 2 d, over: {of: blast_cells, at: 0 d}, log10: yes}
-targets:
-  - {name: T2, arm: usual, endpoint: prey_left, statistic: mean, low: -5, high: 5, source: test}
-  - {name: T1, arm: usual, endpoint: leukaemia_log_kill, statistic: median, low: 0, high: 5, source: test}
-"""
-DISH = """
-model: box
-override: {compartments.box.lattice.shape: [12, 12], rules.killer kills.rate: 5 /h}
-initial: {box: {prey: 60, killer: 8}}
-observables:
-  blast_cells: {of: box.prey, relative_to: 1 cell, source: test}
-run: {until: 3 d, record: {counts: 12 h}}
-"""
-
 
 @pytest.fixture
 def dish(tmp_path):
-    (tmp_path / "dish.yaml").write_text(DISH)
-    (tmp_path / "trial.yaml").write_text(TRIAL)
-    return tmp_path
+    return trial_written(tmp_path).parent
 
 
 def test_a_trial_is_the_same_for_any_number_of_workers(dish):
