@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 from mst_abm.errors import DiscFullError, RecordError
+from mst_abm.records.atomic import settle
 
 FORMAT = "mst_abm checkpoint"
 FORMAT_VERSION = 1
@@ -106,10 +107,7 @@ def write_checkpoint(
         with partial.open("wb") as file:
             file.write(image)
             file.write(MARK + hashlib.sha256(image).digest())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _settle(path.parent)
+        settle(partial, path)
     except OSError as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -211,13 +209,3 @@ def _plain(array: np.ndarray) -> np.ndarray:
 
 def _partial(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
-
-
-def _settle(folder: Path) -> None:
-    """Force the new name to the disc too, where the system can."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import mmap
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from mst_abm.errors import RecordError
+from mst_abm.records.atomic import written
 
 #: Says in a file who made it.
 MARK = "drawn by mst_abm"
@@ -49,17 +48,6 @@ def refuse_output(path: Path, *, force: bool, record: Path, what: str) -> None:
             f"{path}: this is no {what} of mst_abm and is not replaced even with --force; choose "
             "another name or move it away."
         )
-
-
-@contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write under; it takes its place when all went well."""
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def write_rows(path: Path, rows: Iterable[Iterable[Any]]) -> Path:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mst_abm.extras import needs
-from mst_abm.records.places import MARK, written
+from mst_abm.records.atomic import written
+from mst_abm.records.places import MARK
 from mst_abm.records.tables import Block, LongTable, Words
 
 

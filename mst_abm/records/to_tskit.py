@@ -17,7 +17,8 @@ import numpy as np
 
 from mst_abm.errors import RecordError
 from mst_abm.extras import needs
-from mst_abm.records.places import MARK, written
+from mst_abm.records.atomic import written
+from mst_abm.records.places import MARK
 from mst_abm.records.reader import Run
 from mst_abm.records.tables import Words, cells_of
 

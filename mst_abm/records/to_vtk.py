@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 
 from mst_abm.errors import RecordError
-from mst_abm.records.places import MARK, written
+from mst_abm.records.atomic import written
+from mst_abm.records.places import MARK
 from mst_abm.records.reader import Columns, Run
 
 #: Of the VTKHDF format for PolyData with steps.

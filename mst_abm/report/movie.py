@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from mst_abm.errors import RecordError
 from mst_abm.extras import needs
-from mst_abm.records.places import MARK, written
+from mst_abm.records.atomic import written
+from mst_abm.records.places import MARK
 from mst_abm.records.reader import Run
 from mst_abm.report.figure import (
     draw_panel,

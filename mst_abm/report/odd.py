@@ -13,7 +13,8 @@ from pathlib import Path
 from mst_abm.model.definition import Compartment, InitialCells, n_sites
 from mst_abm.model.english import count_assumptions, read_back
 from mst_abm.model.parameters import Parameter, parameters_of
-from mst_abm.records.places import MARK, written
+from mst_abm.records.atomic import written
+from mst_abm.records.places import MARK
 from mst_abm.report.check import protocol_lines
 from mst_abm.report.summary import duration, number
 from mst_abm.scenario.definition import Scenario

@@ -13,7 +13,8 @@ from typing import Any
 
 from mst_abm.errors import RecordError
 from mst_abm.extras import needs
-from mst_abm.records.places import MARK, written
+from mst_abm.records.atomic import written
+from mst_abm.records.places import MARK
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mst_abm.errors import RecordError
-from mst_abm.records.places import MARK, is_ours, written
+from mst_abm.records.atomic import written
+from mst_abm.records.places import MARK, is_ours
 
 #: Of many small panels of a run.
 STYLE: Any = {"font.size": 8, "axes.titlesize": 9, "legend.fontsize": 7}

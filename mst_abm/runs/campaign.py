@@ -21,7 +21,7 @@ import numpy as np
 
 from mst_abm.errors import Problem, RecordError, ScenarioError
 from mst_abm.model.compile import compile_model
-from mst_abm.runs.failures import write_whole
+from mst_abm.records.atomic import write_whole
 from mst_abm.runs.needs import needs_of, replicates_together
 from mst_abm.runs.tiled import tile_side
 from mst_abm.runs.to_file import Engine

@@ -7,12 +7,12 @@ other causes (memory, a node), so such a shard is tried again by whoever works a
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mst_abm.errors import MstAbmError
+from mst_abm.records.atomic import write_whole
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,3 @@ def note_failed(path: Path, failed: Failed) -> None:
     }
     path.parent.mkdir(exist_ok=True)
     write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or not there, whatever happens."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

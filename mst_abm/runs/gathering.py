@@ -19,8 +19,9 @@ import numpy as np
 from mst_abm.clinic.readings import Reading
 from mst_abm.errors import MissingPackageError, RecordError
 from mst_abm.extras import needs
+from mst_abm.records.atomic import written
 from mst_abm.records.checking import replicate_digests
-from mst_abm.records.places import write_rows, written
+from mst_abm.records.places import write_rows
 from mst_abm.records.reader import Run, open_run
 from mst_abm.runs.campaign import Campaign, open_campaign
 from mst_abm.runs.failures import read_failed

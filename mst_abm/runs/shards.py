@@ -10,13 +10,13 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mst_abm.errors import MemoryNeedError, RecordError, ScenarioError
+from mst_abm.records.atomic import settle
 from mst_abm.records.checkpoint import remove_checkpoints
 from mst_abm.records.reader import Run, open_run
 from mst_abm.runs.campaign import FILE, Campaign, Shard, open_campaign
@@ -186,7 +186,7 @@ def make_record(
             return FAILED
         if not lock.is_mine():
             return BUSY
-        _name(work.part, work.path)
+        settle(work.part, work.path)
     return DONE
 
 
@@ -295,19 +295,6 @@ def _set_aside(path: Path) -> Path:
         number += 1
     path.rename(other)
     return other
-
-
-def _name(part: Path, path: Path) -> None:
-    """Give a complete record its name, on the disc before it is seen."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
-    with suppress(OSError):
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def try_again(work: Work, *, only_lost: bool = False) -> None:

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from mst_abm.errors import RecordError, SlurmError
 from mst_abm.model.compile import compile_model
-from mst_abm.runs.campaign import Campaign, write_whole
+from mst_abm.records.atomic import write_whole
+from mst_abm.runs.campaign import Campaign
 from mst_abm.runs.needs import needs_of, shown_bytes
 from mst_abm.runs.shards import DONE, FAILED, state_of, try_again, work_of
 
