@@ -162,6 +162,7 @@ ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("h5py", "version, with that of HDF5"),
     ("python", "version"),
     ("git_commit", "commit of the source tree, empty if installed from a package"),
+    ("build", "digest of the package's sources: equal builds give equal bits"),
     ("host", "name of the computer"),
     ("snapshot_replicates", "snapshots are taken of the first so many"),
     ("left_out", "numbers of replicates that were asked for and failed, empty if none did"),
