@@ -306,6 +306,7 @@ RATES: dict[str, tuple[Callable[[Numbers], float], float]] = {
     "blasts die": (lambda n: n.blast_turnover - GROWTH, 1e-2),
     "clonogenic blasts die": (lambda n: n.clonogenic_turnover - GROWTH, 1e-2),
     "amplifying blasts divide": (lambda n: n.rate("blasts divide"), 1e-9),
+    "host NK cells are lost": (lambda n: n.rate("host NK cells are made"), 1e-9),
     **{
         f"cytarabine kills {cells}": (lambda n: n.rate("cytarabine kills blasts"), 1e-9)
         for cells in (

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from pathlib import Path
 
+import numpy as np
 import pytest
 from mini_patient import cells, events, mini_patient, number
 from thresholds import NK
 
+from mst_abm.runs.mean_field import MeanField
 from mst_abm.runs.simulation import Simulation
-from mst_abm.scenario import load_scenario_text
+from mst_abm.scenario import load_scenario, load_scenario_text
 
+HEALTHY = Path(__file__).parent.parent / "configs" / "healthy_marrow.yaml"
+LYMPHOID_NK = 6  # its line among the cells of lymphoid tissue
 KILL = "donor NK cells kill leukaemia"
 #: HLA-C of group 1 alone, and of both groups: who has both has a ligand that the other lacks.
 C1 = ["A*02:01", "B*07:02", "C*07:02", "C*03:04"]
@@ -158,3 +163,26 @@ def test_host_nk_reject_a_fifth_as_fast_where_no_ligand_is_missing():
     missing, matched = killed(BOTH), killed(C1)
     assert matched > 50
     assert 3.5 < missing / matched < 6.5
+
+
+def share_after(days: float, *overrides: str) -> float:
+    """Host NK cells of lymphoid tissue relative to a healthy adult's, who begins with a tenth of them."""
+    few = f"override.states.healthy_adult.initial.lymphoid.{LYMPHOID_NK}.density=3902 /mm^3"
+    scenario = load_scenario(HEALTHY, overrides=(f"run.until={days} d", few, *overrides))
+    course = MeanField(scenario, replicates=1)
+    course.advance(24.0 * days)
+    is_nk = np.array([s.type == "nk" for s in course.compiled.species])
+    lymphoid = float(np.asarray(course.counts["lymphoid"])[0, is_nk].sum())
+    return lymphoid / 16000.0
+
+
+def test_host_nk_cells_come_back():
+    """Logistic growth, at the rate of the lymphoid share: of 24.5 NK cells 16 are there, 5, 2.5 and 1 elsewhere."""
+    still = share_after(
+        60, *(f"override.rules.host NK cells are {what}.rate=0 /day" for what in ("made", "lost"))
+    )
+    grown = 1.0 / (1.0 + (1.0 / still - 1.0) * math.exp(-0.043 * 16.0 / 24.5 * 60))
+    assert share_after(60) == pytest.approx(grown, rel=0.01)
+    # negative control: where none is made and none is lost, those of other tissue come in and that is all
+    assert still == pytest.approx(1.0 - 0.9 * 16.0 / 24.5, rel=0.01)
+    assert abs(grown / still - 1.0) > 0.5
