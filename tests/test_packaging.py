@@ -43,6 +43,7 @@ ONLY_IN = {
     "matplotlib": "report",
     "lifelines": "clinic",
     "SALib": "clinic",
+    "sklearn": "clinic",
     "numba": "engine",
 }
 
@@ -118,6 +119,7 @@ def test_every_library_imported_is_declared():
         "PIL": "matplotlib",
         "dask_jobqueue": "dask-jobqueue",
         "imageio_ffmpeg": "imageio-ffmpeg",
+        "sklearn": "scikit-learn",
     }
     assert {owners.get(name, name) for name in third_party} <= declared
 

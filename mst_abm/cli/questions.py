@@ -1,7 +1,9 @@
-"""Commands that ask a question of many runs: trials and sweeps."""
+"""Commands that ask a question of many runs: trials, sweeps and calibrations."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,4 +160,33 @@ def sweep(
     click.echo(
         f"also: {', '.join(str(path) for path in write_sweep(plan, found, campaign.folder))}"
     )
+    click.echo("A research instrument; nothing here is advice on treating patients.")
+
+
+@click.command()
+@options.file
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
+@options.anywhere
+def calibrate(file: Path, output: Path | None, where: dict[str, Any]) -> None:
+    """Find parameter sets that agree with targets of a trial; targets that are not fitted are predicted.
+
+    Writes all sets, the accepted ones (for `ensemble --over`), what they say of each number and target, and a figure.
+    Run again, it goes on where it was stopped.
+    """
+    from mst_abm.report.calibration import calibration_text, write_calibration
+    from mst_abm.runs.calibrate import calibrate as run
+    from mst_abm.runs.keeping import Signals
+    from mst_abm.scenario.calibration import load_calibration
+
+    plan = load_calibration(file)
+    folder = output or Path(plan.name)
+    with ExitStack() as counts, Signals() as signals, pool_of(folder, None, **where) as pool:
+
+        def progress(name: str) -> Callable[[int, int], None]:
+            return counts.enter_context(Count(f"{plan.name}, {name}", "patient"))
+
+        found = run(plan, folder, pool, signals=signals, progress=progress)
+    files = write_calibration(found, folder)
+    click.echo(calibration_text(found), nl=False)
+    click.echo(f"also: {', '.join(str(path) for path in files)}")
     click.echo("A research instrument; nothing here is advice on treating patients.")

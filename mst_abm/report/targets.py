@@ -47,9 +47,9 @@ def targets_text(trial: Trial, endpoints: Mapping[str, Mapping[str, np.ndarray]]
                 target.name,
                 target.arm,
                 f"{target.endpoint}, {_statistic(target)}",
-                _observed(item),
-                f"{_shown(item, item.simulated)} ({_shown(item, item.low)} to "
-                f"{_shown(item, item.high)}), n = {item.patients}",
+                observed(target),
+                f"{shown(target, item.simulated)} ({shown(target, item.low)} to "
+                f"{shown(target, item.high)}), n = {item.patients}",
                 "" if np.isnan(item.tail) else f"{item.tail:.2g}",
                 "" if target.fitted == "no" else target.fitted,
                 _verdict(item),
@@ -84,19 +84,20 @@ def _verdict(item: Comparison) -> str:
     return "met" if item.is_met else "MISSED"
 
 
-def _observed(item: Comparison) -> str:
-    target = item.target
+def observed(target: Target) -> str:
+    """What was observed, at its size or as a range."""
     if target.is_share and target.of:
         return f"{target.value:g} of {target.of}"
     if target.of:
         return f"{target.value:g} {target.unit} (n = {target.of})".replace(" 1 (", " (")
-    return f"{_shown(item, target.low)} to {_shown(item, target.high)}"
+    return f"{shown(target, target.low)} to {shown(target, target.high)}"
 
 
-def _shown(item: Comparison, value: float) -> str:
+def shown(target: Target, value: float) -> str:
+    """A value of a target in its unit."""
     if np.isnan(value):
         return "-"
-    if item.target.is_share:
+    if target.is_share:
         return f"{100 * value:.3g} %"
-    unit = "" if item.target.unit == "1" else f" {item.target.unit}"
+    unit = "" if target.unit == "1" else f" {target.unit}"
     return ("never" if np.isinf(value) and value > 0 else f"{value:.3g}") + unit

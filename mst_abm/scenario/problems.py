@@ -31,8 +31,11 @@ _STUBS = {"rate": 0, "source": "?", "at": 0, "name": "?", "dose": 0}
 
 
 #: Which kind of file a key is found in alone, and what is said of one where another was expected.
-_KIND_BY_KEY = {"arms": "trial", "scenario": "sweep", "model": "scenario", "rules": "scenario"}
+_KIND_BY_KEY = {
+    "free": "calibration", "arms": "trial", "scenario": "sweep", "model": "scenario", "rules": "scenario",
+}  # fmt: skip
 _FILES = {
+    "calibration": "a calibration (it has free numbers); use mst-abm calibrate",
     "trial": "a trial (it has arms); use mst-abm trial",
     "sweep": "a sweep (it names a scenario); use mst-abm sweep",
     "scenario": "a scenario; use mst-abm run",

@@ -134,7 +134,7 @@ def load_sweep(path: str | Path) -> Sweep:
     axes = tuple(
         axis
         for name, item in section.parameters.items()
-        if (axis := _axis(name, item, problems)) is not None
+        if (axis := read_axis(name, item, problems)) is not None
     )
     readings = read_readings(section.readings, problems)
     _refuse_contradictions(section, axes, problems)
@@ -172,8 +172,11 @@ def _texts(settings: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, inline(value)) for name, value in settings.items())
 
 
-def _axis(name: str, item: AxisSection, problems: Problems) -> Axis | None:
-    keys = ("parameters", name)
+def read_axis(
+    name: str, item: AxisSection, problems: Problems, where: str = "parameters"
+) -> Axis | None:
+    """A number that varies, of the section ``where``; None with a problem told."""
+    keys = (where, name)
     kind = problems.one_of(keys, item, KINDS, "one")
     label, names = item.name or name, (name, *item.also)
     if kind == "values":
