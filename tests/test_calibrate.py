@@ -122,7 +122,7 @@ def test_the_command_runs_a_calibration(tmp_path):
 def test_another_calibration_is_not_mixed_in(tmp_path):
     text = CALIBRATION.replace("waves: 2", "waves: 1").replace("size: 32", "size: 4")
     calibrated(calibration_file(tmp_path, text), tmp_path / "out")
-    with pytest.raises(RecordError, match="holds another calibration"):
+    with pytest.raises(RecordError, match="holds another one than this calibration"):
         calibrated(
             calibration_file(tmp_path, text.replace("high: 2}", "high: 3}")), tmp_path / "out"
         )

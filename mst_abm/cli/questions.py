@@ -1,4 +1,4 @@
-"""Commands that ask a question of many runs: trials, sweeps and calibrations."""
+"""Commands that ask a question of many runs: trials, sweeps, calibrations and hypotheses."""
 
 from __future__ import annotations
 
@@ -188,5 +188,34 @@ def calibrate(file: Path, output: Path | None, where: dict[str, Any]) -> None:
         found = run(plan, folder, pool, signals=signals, progress=progress)
     files = write_calibration(found, folder)
     click.echo(calibration_text(found), nl=False)
+    click.echo(f"also: {', '.join(str(path) for path in files)}")
+    click.echo("A research instrument; nothing here is advice on treating patients.")
+
+
+@click.command()
+@options.file
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [NAME].")
+@options.anywhere
+def identify(file: Path, output: Path | None, where: dict[str, Any]) -> None:
+    """Tell which mechanisms the targets of a trial need, and what to measure to tell the rest apart.
+
+    Runs the trial under each hypothesis, a set of mechanisms that are on, and says which of them pass the targets, and which
+    new measurement would best separate those that do. Run again, it does only what is missing.
+    """
+    from mst_abm.report.identification import identification_text, write_identification
+    from mst_abm.runs.identify import identify as run
+    from mst_abm.runs.keeping import Signals
+    from mst_abm.scenario.identification import load_identification
+
+    asked = load_identification(file)
+    folder = output or Path(asked.name)
+    with (
+        Count(asked.name, "patient") as progress,
+        Signals() as signals,
+        pool_of(folder, None, **where) as pool,
+    ):
+        found = run(asked, folder, pool, signals=signals, progress=progress)
+    files = write_identification(found, folder)
+    click.echo(identification_text(found), nl=False)
     click.echo(f"also: {', '.join(str(path) for path in files)}")
     click.echo("A research instrument; nothing here is advice on treating patients.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,9 +38,9 @@ from mst_abm.runs.trial import run_trial
 from mst_abm.scenario import load_scenario
 from mst_abm.scenario.calibration import Calibration
 from mst_abm.scenario.sweep import Axis
-from mst_abm.scenario.trial import Arm
+from mst_abm.scenario.trial import Trial
 
-PLAN = "calibration.sha256"
+PLAN = "content.sha256"
 #: Candidates of the sequence that are looked at for every set that is run.
 CANDIDATES = 64
 
@@ -105,8 +105,9 @@ def calibrate(
     MissingPackageError
         If a screen is wanted and scikit-learn is not there.
     """
-    _settle(calibration, folder)
-    targets = calibration.trial.targets
+    settle(folder, _content(calibration), "this calibration")
+    trial, targets = calibration.trial, calibration.trial.targets
+    wanted = [target.endpoint for target in targets]
     sequence = _sequence(calibration)
     sets: list[tuple[ParameterSet, int, Patients]] = []
     shifts = (NO_SHIFT,) * len(targets)
@@ -114,7 +115,7 @@ def calibrate(
 
     def run(chosen: Sequence[ParameterSet], name: str, engine: Engine) -> dict[int, Patients]:
         told = None if progress is None else progress(name)
-        return readings(calibration, chosen, folder / name, engine, pool, signals, told)
+        return readings(trial, chosen, wanted, folder / name, engine, pool, signals, told)
 
     for wave in range(calibration.waves):
         judged = [_judged(calibration, *item, shifts) for item in sets]
@@ -146,54 +147,49 @@ def calibrate(
 
 
 def readings(
-    calibration: Calibration,
+    trial: Trial,
     sets: Sequence[ParameterSet],
+    wanted: Iterable[str],
     folder: Path,
     engine: Engine,
     pool: Pool,
     signals: Signals | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[int, Patients]:
-    """Endpoints of all patients by the number of the set, run unless ``folder`` has a table of them already.
+    """Endpoints ``wanted`` of all patients by the number of the set, run unless there is a table of them already.
 
-    The same patients with the same random numbers go through all sets. Records are removed once the table is there.
+    The same patients with the same random numbers go through all sets. The table is ``folder`` with .csv; records are
+    removed once it is there.
     """
     table = folder.with_suffix(".csv")
     if table.exists():
         return _read(table)
-    trial = calibration.trial
-    names = {
-        f"{item.number:05d}-{arm.name}": (item.number, arm) for item in sets for arm in trial.arms
-    }
-    by_number = {item.number: item for item in sets}
+    names = {f"{item.number:05d}-{arm.name}": (item, arm) for item in sets for arm in trial.arms}
     arms = tuple(
-        Arm(
-            name,
-            arm.scenario,
-            (*arm.overrides, *(f"{key}={value}" for key, value in by_number[number].values)),
-            arm.patients,
-            arm.seed,
+        replace(
+            arm,
+            name=name,
+            overrides=(*arm.overrides, *(f"{key}={value}" for key, value in item.values)),
         )
-        for name, (number, arm) in names.items()
+        for name, (item, arm) in names.items()
     )
     every = replace(trial, arms=arms, targets=())
     found = run_trial(every, folder, pool=pool, signals=signals, progress=progress, engine=engine)
-    wanted = sorted({target.endpoint for target in trial.targets})
     rows = [
-        (*names[name][:1], names[name][1].name, endpoint, *map(repr, map(float, columns[endpoint])))
-        for name, columns in found.items()
-        for endpoint in wanted
-        if endpoint in columns
+        (item.number, arm.name, endpoint, *map(repr, map(float, found[name][endpoint])))
+        for name, (item, arm) in names.items()
+        for endpoint in sorted(set(wanted))
+        if endpoint in found[name]
     ]
     write_rows(table, [("set", "arm", "endpoint", "patients"), *rows])
     shutil.rmtree(folder)
     return _read(table)
 
 
-def values_of(calibration: Calibration, target: Target, patients: Patients) -> np.ndarray:
+def values_of(trial: Trial, target: Target, patients: Patients) -> np.ndarray:
     """What a target is judged by: a reading that is missing was not taken, an endpoint that is missing not reached."""
     values = patients.get(target.arm, {}).get(target.endpoint, np.zeros(0))
-    is_reading = target.endpoint in {reading.name for reading in calibration.trial.readings}
+    is_reading = target.endpoint in {reading.name for reading in trial.readings}
     if is_reading and target.statistic in ("median", "mean"):
         return values[~np.isnan(values)]
     return values
@@ -207,7 +203,7 @@ def _judged(
     shifts: Sequence[Shift],
 ) -> Judged:
     rows = tuple(
-        judge(target, values_of(calibration, target, patients), shift)
+        judge(target, values_of(calibration.trial, target, patients), shift)
         for target, shift in zip(calibration.trial.targets, shifts, strict=True)
     )
     tails = [row.tail for row in rows if row.target.name in calibration.fit]
@@ -286,9 +282,14 @@ def _read(table: Path) -> dict[int, Patients]:
     return found
 
 
-def _settle(calibration: Calibration, folder: Path) -> None:
-    """Say in the folder what it holds; refuse one that holds another calibration."""
-    own = _digest(calibration)
+def settle(folder: Path, content: str, what: str) -> None:
+    """Say in a folder what it holds, by a digest of ``content``; refuse one that holds something else.
+
+    Raises
+    ------
+    RecordError
+    """
+    own = hashlib.sha256(content.encode()).hexdigest()
     path = folder / PLAN
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -296,7 +297,7 @@ def _settle(calibration: Calibration, folder: Path) -> None:
         if not present:
             if any(item.is_file() for item in folder.iterdir()):
                 raise RecordError(
-                    f"{folder}: expected an empty folder or that of a calibration; choose another one with -o."
+                    f"{folder}: expected an empty folder or that of {what}; choose another one with -o."
                 )
             write_whole(path, own.encode())
     except OSError as error:
@@ -306,14 +307,13 @@ def _settle(calibration: Calibration, folder: Path) -> None:
         ) from None
     if present and present != own:
         raise RecordError(
-            f"{folder}: holds another calibration, or this one before its files were changed; choose another "
-            "folder with -o."
+            f"{folder}: holds another one than {what}, or this before its files were changed; choose another folder "
+            "with -o."
         )
 
 
-def _digest(calibration: Calibration) -> str:
-    """Of all that the tables of the waves hang on; how many waves, and how many sets are enough, may be raised later."""
-    trial = calibration.trial
+def content_of(trial: Trial) -> str:
+    """All that the endpoints of a trial's patients hang on, and its targets."""
     arms = [
         (
             arm.name,
@@ -323,6 +323,10 @@ def _digest(calibration: Calibration) -> str:
         )
         for arm in trial.arms
     ]
+    return repr((arms, trial.cohort, trial.patients, trial.readings, trial.targets))
+
+
+def _content(calibration: Calibration) -> str:
+    """How many waves, and how many sets are enough, may be raised later."""
     rest = replace(calibration, path="", name="", waves=0, accepted=0, trial=None)
-    content = (arms, trial.cohort, trial.patients, trial.readings, trial.targets, rest)
-    return hashlib.sha256(repr(content).encode()).hexdigest()
+    return f"{content_of(calibration.trial)}\n{rest!r}"

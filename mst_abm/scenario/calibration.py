@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -90,7 +91,7 @@ def load_calibration(path: str | Path) -> Calibration:
         trial = load_trial(find_file(section.trial, file.parent))
     problems.finish()
     assert trial is not None
-    trial = _chosen(section, trial, problems)
+    trial = chosen_trial(trial, section.arms, section.fit, section.patients, problems)
     problems.finish()
     return Calibration(
         name=section.name or file.stem,
@@ -107,24 +108,38 @@ def load_calibration(path: str | Path) -> Calibration:
     )
 
 
-def _chosen(section: CalibrationSection, trial: Trial, problems: Problems) -> Trial:
-    """The trial with what is run of it."""
+def chosen_trial(
+    trial: Trial,
+    arms: Sequence[str],
+    fit: Sequence[str],
+    patients: int | None,
+    problems: Problems,
+    more: Collection[str] = (),
+) -> Trial:
+    """The trial with what is run of it: ``arms`` (all where empty) and the targets that can be judged.
+
+    ``fit``: names of targets that there must be; ``more``: readings that are wanted beside those of targets.
+    """
     known = [arm.name for arm in trial.arms]
-    for i, name in enumerate(section.arms):
+    for i, name in enumerate(arms):
         if name not in known:
             problems.add(("arms", i), f"unknown arm '{name}'{did_you_mean(name, known)}")
-    arms = tuple(arm for arm in trial.arms if not section.arms or arm.name in section.arms)
-    run = {arm.name for arm in arms}
-    targets = tuple(t for t in trial.targets if t.arm in run and t.statistic not in OVER_TIME)
+    run = tuple(arm for arm in trial.arms if not arms or arm.name in arms)
+    there = {arm.name for arm in run}
+    targets = tuple(t for t in trial.targets if t.arm in there and t.statistic not in OVER_TIME)
     names = [target.name for target in targets]
-    for i, name in enumerate(section.fit):
+    for i, name in enumerate(fit):
         if name not in names:
             tail = did_you_mean(name, names)
             message = f"expected a share, chance, median or mean of an arm that is run, got '{name}'{tail}"
             problems.add(("fit", i), message)
-    wanted = {target.endpoint for target in targets}
+    wanted = {target.endpoint for target in targets} | set(more)
     readings = tuple(reading for reading in trial.readings if reading.name in wanted)
-    patients = section.patients or trial.patients
     return replace(
-        trial, arms=arms, targets=targets, readings=readings, patients=patients, compare=()
+        trial,
+        arms=run,
+        targets=targets,
+        readings=readings,
+        patients=patients or trial.patients,
+        compare=(),
     )

@@ -30,12 +30,14 @@ NOT_YET = {
 _STUBS = {"rate": 0, "source": "?", "at": 0, "name": "?", "dose": 0}
 
 
-#: Which kind of file a key is found in alone, and what is said of one where another was expected.
+#: Which kind of file a key tells, the first that is there, and what is said of one where another was expected.
 _KIND_BY_KEY = {
-    "free": "calibration", "arms": "trial", "scenario": "sweep", "model": "scenario", "rules": "scenario",
+    "free": "calibration", "mechanisms": "identification", "arms": "trial", "scenario": "sweep",
+    "model": "scenario", "rules": "scenario",
 }  # fmt: skip
 _FILES = {
     "calibration": "a calibration (it has free numbers); use mst-abm calibrate",
+    "identification": "hypotheses about a trial (it has mechanisms); use mst-abm identify",
     "trial": "a trial (it has arms); use mst-abm trial",
     "sweep": "a sweep (it names a scenario); use mst-abm sweep",
     "scenario": "a scenario; use mst-abm run",
@@ -264,7 +266,7 @@ def refuse_other_files(problems: Problems, kind: str, expected: str) -> None:
         If it has what sets another kind apart, and nothing that its own has.
     """
     kinds = [k for key, k in _KIND_BY_KEY.items() if problems.tree.get(key) is not None]
-    if kinds and kind not in kinds:
+    if kinds and kind != kinds[0]:
         problems.add((), f"expected {expected}, got {_FILES[kinds[0]]}")
         problems.finish()
 
