@@ -102,7 +102,12 @@ def draw_identification(found: Identified, path: Path) -> Path:
         )
         axes: Any = figure.subplots()
         picture = axes.imshow(
-            np.log10(np.maximum(tails, 1e-4)), cmap="RdYlBu", vmin=-4.0, vmax=0.0, aspect="auto"
+            np.log10(np.maximum(tails, 1e-4)),
+            cmap="RdYlGn",
+            vmin=-4.0,
+            vmax=0.0,
+            aspect="auto",
+            alpha=0.6,
         )
         axes.set_xticks(range(len(fitted)), [asked.trial.targets[i].name for i in fitted])
         names = [v.name + ("" if any(v.passes) else " (fails)") for v in found.verdicts]
