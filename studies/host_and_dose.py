@@ -59,7 +59,8 @@ def plan(patients: int) -> Trial:
                 )
                 name = f"{left:g}-{mismatch}-{dose:g}"
                 arms.append(Arm(name, small.scenario, (*small.overrides, *own)))
-    return replace(base, name="map", arms=tuple(arms), patients=patients, targets=())
+    # readings of other arms have nothing to be read from here
+    return replace(base, name="map", arms=tuple(arms), patients=patients, readings=(), targets=())
 
 
 def outcomes(values: dict[str, np.ndarray]) -> dict[str, float]:
